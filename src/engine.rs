@@ -1,0 +1,224 @@
+//! The engine: read-only DataFusion over one snapshot.
+//!
+//! Owns: sessions, plans, the CPU runtime, memory and spill; the only namer of sessions.
+//! Must not know: caches, flags, HTTP, Postgres connections.
+//!
+//! An [`Engine`] is immutable and belongs to one manifest; servers swap whole engines. What lives longer than a snapshot (memory
+//! pool, footer cache, functions, threads) is in [`EngineRuntime`], shared by all engines of the process.
+
+mod catalog;
+mod failure;
+mod gate;
+mod interval;
+mod run;
+mod runtime;
+mod table;
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use arrow::datatypes::{DataType, Field, SchemaRef};
+use chrono::{DateTime, Utc};
+use datafusion::{
+    catalog::TableProvider,
+    common::ParamValues,
+    execution::SessionState,
+    logical_expr::LogicalPlan,
+    scalar::ScalarValue,
+};
+
+use crate::{
+    error::{Code, Error, Result},
+    sql::ReadOnlySql,
+    store::{Digest, Manifest, SnapshotVersion, Store, TableName},
+};
+
+pub use run::{BatchStream, Execution};
+pub use runtime::{EngineOptions, EngineRuntime};
+
+/// Field metadata that names a column's Postgres type where the Arrow type does not say it all.
+pub const PG_TYPE_KEY: &str = "pg_type";
+
+/// One snapshot, ready to be asked. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    manifest: Arc<Manifest>,
+    tables: HashMap<TableName, Arc<table::SnapshotTable>>,
+    search_path: Vec<String>,
+    runtime: EngineRuntime,
+}
+
+/// A statement that has been planned against one engine, with its parameters still open.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    plan: LogicalPlan,
+    state: SessionState,
+    engine: Engine,
+    schema: SchemaRef,
+    facts: PlanFacts,
+}
+
+/// What a plan depends on, for the cache's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanFacts {
+    /// The tables that it reads, with their content digests, by name.
+    pub tables: Vec<(TableName, Digest)>,
+    /// Whether it asks for the time.
+    pub asks_clock: bool,
+    /// Whether two runs may differ (`random()`): such replies are never kept.
+    pub is_volatile: bool,
+}
+
+/// How a statement is to be understood.
+#[derive(Clone, Debug)]
+pub struct PlanContext {
+    /// An IANA name; `UTC` by default.
+    pub time_zone: String,
+}
+
+impl Default for PlanContext {
+    fn default() -> Self {
+        Self { time_zone: "UTC".into() }
+    }
+}
+
+impl Engine {
+    /// Makes an engine of a snapshot that has been verified. Reads nothing: statistics come from the manifest.
+    pub fn open(store: &Store, manifest: Arc<Manifest>, runtime: &EngineRuntime) -> Result<Self> {
+        runtime.register_store(store);
+        let mut tables = HashMap::with_capacity(manifest.tables.len());
+        let mut search_path: Vec<String> = Vec::new();
+        for table in &manifest.tables {
+            if !search_path.contains(&table.name.schema) {
+                search_path.push(table.name.schema.clone());
+            }
+            let provider = table::SnapshotTable::new(store, table, runtime)
+                .map_err(|error| error.context(format!("table {}", table.name)))?;
+            tables.insert(table.name.clone(), Arc::new(provider));
+        }
+        // As Postgres's default search path: public before others.
+        search_path.sort_by_key(|schema| schema != "public");
+        Ok(Self(Arc::new(Inner { manifest, tables, search_path, runtime: runtime.clone() })))
+    }
+
+    /// The snapshot.
+    #[must_use]
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.0.manifest
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> SnapshotVersion {
+        self.0.manifest.version
+    }
+
+    /// The instant of the source that it shows.
+    #[must_use]
+    pub fn as_of(&self) -> DateTime<Utc> {
+        self.0.manifest.as_of
+    }
+
+    /// Plans `sql`, whose parameters have `parameter_types` in the order of [`ReadOnlySql::names`].
+    ///
+    /// Runs on the engine's own threads, whose stacks are deep enough for long statements, until `deadline`.
+    pub async fn prepare(
+        &self,
+        sql: &ReadOnlySql,
+        parameter_types: Vec<DataType>,
+        context: &PlanContext,
+        deadline: Instant,
+    ) -> Result<Prepared> {
+        let engine = self.clone();
+        let sql = sql.clone();
+        let context = context.clone();
+        let work = self.0.runtime.spawn(async move { engine.plan(&sql, parameter_types, &context) });
+        run::within(deadline, work).await?
+    }
+
+    fn plan(&self, sql: &ReadOnlySql, parameter_types: Vec<DataType>, context: &PlanContext) -> Result<Prepared> {
+        let failed = |error| failure::from_datafusion(error, Some(sql.text()));
+        let state = self.0.runtime.session(self.as_of(), &context.time_zone)?;
+        let fields = parameter_types
+            .into_iter()
+            .enumerate()
+            .map(|(index, data_type)| Arc::new(Field::new(format!("${}", index + 1), data_type, true)))
+            .collect();
+        let plan = catalog::plan(self, &state, sql.statement().clone(), fields).map_err(failed)?;
+        gate::allow(&plan)?;
+        let facts = gate::facts(&plan, self).map_err(failed)?;
+        // Types settle in analysis: literals, coercions and our own rules.
+        let analyzed = state
+            .analyzer()
+            .execute_and_check(plan.clone(), state.config_options(), |_, _| {})
+            .map_err(failed)?;
+        let schema = Arc::clone(analyzed.schema().inner());
+        Ok(Prepared { plan, state, engine: self.clone(), schema, facts })
+    }
+
+    pub(crate) fn resolve(&self, schema: Option<&str>, table: &str) -> Option<(&TableName, Arc<dyn TableProvider>)> {
+        let find = |schema: &str| self.0.tables.get_key_value(&TableName::new(schema, table));
+        let found = match schema {
+            Some(schema) => find(schema),
+            None => self.0.search_path.iter().find_map(|schema| find(schema)),
+        };
+        found.map(|(name, provider)| (name, Arc::clone(provider) as Arc<dyn TableProvider>))
+    }
+
+    fn table_names(&self) -> impl Iterator<Item = &TableName> {
+        self.0.tables.keys()
+    }
+}
+
+impl Prepared {
+    /// The columns of the result.
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// What the plan depends on.
+    #[must_use]
+    pub fn facts(&self) -> &PlanFacts {
+        &self.facts
+    }
+
+    /// The engine that it was planned against.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Runs the plan with `values` in place of its parameters, until `deadline`.
+    ///
+    /// Returns when the plan is running and its columns are known; the rows follow in the stream. Dropping the stream stops
+    /// the work.
+    pub async fn execute(&self, values: Vec<ScalarValue>, deadline: Instant) -> Result<Execution> {
+        let plan = self.plan.clone();
+        let state = self.state.clone();
+        let plan = move || -> Result<(LogicalPlan, SessionState)> {
+            if values.is_empty() {
+                return Ok((plan, state));
+            }
+            let values = ParamValues::from(values);
+            let plan = plan.with_param_values(values).map_err(|error| failure::from_datafusion(error, None))?;
+            Ok((plan, state))
+        };
+        run::start(&self.engine.0.runtime, plan, deadline).await
+    }
+}
+
+fn no_such_table(engine: &Engine, name: &str) -> Error {
+    let bare = name.rsplit('.').next().unwrap_or(name);
+    let nearest = engine
+        .table_names()
+        .filter(|candidate| datafusion::common::utils::datafusion_strsim::levenshtein(&candidate.table, bare) <= 3)
+        .min_by_key(|candidate| datafusion::common::utils::datafusion_strsim::levenshtein(&candidate.table, bare));
+    let error = Error::new(Code::InvalidSql, format!("table {name:?} is not in the snapshot")).with_sqlstate("42P01");
+    match nearest {
+        Some(nearest) => error.with_hint(format!("did you mean {nearest}?")),
+        None => error.with_hint("GET /v1/tables lists the tables that are"),
+    }
+}

@@ -1,0 +1,136 @@
+//! Names in a statement: tables of the snapshot, functions of the session. Everything is in memory, so planning never waits.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use datafusion::{
+    catalog::{TableFunctionArgs, cte_worktable::CteWorkTable},
+    common::{DFSchema, DataFusionError, Result, TableReference, config::ConfigOptions},
+    datasource::provider_as_source,
+    execution::SessionState,
+    logical_expr::{
+        AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+        planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner},
+        simplify::SimplifyContext,
+    },
+    optimizer::simplify_expressions::ExprSimplifier,
+    sql::{
+        planner::{NullOrdering, ParserOptions, PlannerContext, SqlToRel},
+        sqlparser::ast::Statement,
+    },
+};
+
+use super::{Engine, no_such_table};
+use crate::sql::PostgresTypes;
+
+/// Makes a logical plan of a statement whose parameters are `$1`, `$2`, … with these types.
+pub(super) fn plan(
+    engine: &Engine,
+    state: &SessionState,
+    statement: Statement,
+    parameters: Vec<FieldRef>,
+) -> Result<LogicalPlan> {
+    let options = &state.config_options().sql_parser;
+    let options = ParserOptions::new()
+        .with_parse_float_as_decimal(options.parse_float_as_decimal)
+        .with_enable_ident_normalization(options.enable_ident_normalization)
+        .with_map_string_types_to_utf8view(options.map_string_types_to_utf8view)
+        .with_collect_spans(options.collect_spans)
+        .with_default_null_ordering(NullOrdering::NullsMax);
+    let names = Names { engine, state };
+    let parameters = parameters.into_iter().map(Some).collect();
+    let mut context = PlannerContext::new().with_prepare_param_data_types(parameters);
+    SqlToRel::new_with_options(&names, options).sql_statement_to_plan_with_context(statement, &mut context)
+}
+
+struct Names<'a> {
+    engine: &'a Engine,
+    state: &'a SessionState,
+}
+
+impl ContextProvider for Names<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        let database = &self.engine.manifest().source.database;
+        let known = name.catalog().is_none_or(|catalog| catalog == database);
+        match self.engine.resolve(name.schema(), name.table()).filter(|_| known) {
+            Some((_, provider)) => Ok(provider_as_source(provider)),
+            None => Err(DataFusionError::External(Box::new(no_such_table(self.engine, &name.to_string())))),
+        }
+    }
+
+    fn get_table_function_source(&self, name: &str, arguments: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
+        let function = self
+            .state
+            .table_functions()
+            .get(name)
+            .ok_or_else(|| DataFusionError::Plan(format!("table function '{name}' not found")))?;
+        let context = SimplifyContext::builder()
+            .with_config_options(Arc::clone(self.state.config_options()))
+            .with_query_execution_start_time(self.state.execution_props().query_execution_start_time)
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let empty = DFSchema::empty();
+        let arguments = arguments
+            .into_iter()
+            .map(|argument| simplifier.coerce(argument, &empty).and_then(|argument| simplifier.simplify(argument)))
+            .collect::<Result<Vec<_>>>()?;
+        let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&arguments, self.state))?;
+        Ok(provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        self.state.relation_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(PostgresTypes))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

@@ -1,0 +1,166 @@
+//! The library's errors in our words: what the client can do about them, in Postgres's manner.
+
+use arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, SchemaError};
+
+use crate::error::{Code, Error};
+
+/// Our error of one of the library's. `sql` is the statement, to say where.
+pub(super) fn from_datafusion(error: DataFusionError, sql: Option<&str>) -> Error {
+    let position = sql.and_then(|sql| position_in(&error, sql));
+    let ours = classify(&error);
+    let ours = match position {
+        Some(position) if ours.position().is_none() => ours.with_position(position),
+        _ => ours,
+    };
+    ours.with_cause(error)
+}
+
+fn classify(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => classify(inner),
+        DataFusionError::Shared(inner) => classify(inner),
+        DataFusionError::Collection(errors) => {
+            errors.first().map_or_else(|| Error::internal("the engine failed without a reason"), classify)
+        }
+        DataFusionError::External(inner) => from_external(inner.as_ref()),
+        DataFusionError::SQL(inner, _) => Error::new(Code::InvalidSql, tidy(&inner.to_string())).with_sqlstate("42601"),
+        DataFusionError::Plan(message) => from_plan(message),
+        DataFusionError::SchemaError(inner, _) => from_schema(inner),
+        DataFusionError::NotImplemented(message) => Error::new(Code::UnsupportedSql, tidy(message)).with_sqlstate("0A000"),
+        DataFusionError::Execution(message) => from_execution(message),
+        DataFusionError::ArrowError(inner, _) => from_arrow(inner),
+        DataFusionError::ResourcesExhausted(_) => {
+            Error::new(Code::OutOfMemory, "the query needs more memory than it may have")
+                .with_sqlstate("53200")
+                .with_hint("aggregate or filter earlier, or raise engine.memory and engine.spill")
+        }
+        DataFusionError::ParquetError(inner) => unreadable(&inner.to_string()),
+        DataFusionError::ObjectStore(inner) => unreadable(&inner.to_string()),
+        DataFusionError::IoError(inner) => unreadable(&inner.to_string()),
+        DataFusionError::ExecutionJoin(_) => Error::internal("a part of the query stopped unexpectedly"),
+        _ => Error::internal("the engine cannot run this query")
+            .with_hint("this is a fault of the engine; the log has it under the request id"),
+    }
+}
+
+fn from_external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
+    if let Some(ours) = error.downcast_ref::<Error>() {
+        return ours.clone();
+    }
+    match error.downcast_ref::<DataFusionError>() {
+        Some(inner) => classify(inner),
+        None => match error.downcast_ref::<ArrowError>() {
+            Some(inner) => from_arrow(inner),
+            None => Error::internal("the engine cannot run this query"),
+        },
+    }
+}
+
+fn from_arrow(error: &ArrowError) -> Error {
+    match error {
+        ArrowError::DivideByZero => division_by_zero(),
+        ArrowError::ArithmeticOverflow(message) => out_of_range(message),
+        ArrowError::CastError(message) | ArrowError::ParseError(message) => {
+            Error::new(Code::InvalidValue, tidy(message)).with_sqlstate("22P02")
+        }
+        ArrowError::ComputeError(message) => Error::new(Code::InvalidValue, tidy(message)).with_sqlstate("22000"),
+        ArrowError::InvalidArgumentError(message) => from_execution(message),
+        ArrowError::NotYetImplemented(message) => {
+            Error::new(Code::UnsupportedSql, tidy(message)).with_sqlstate("0A000")
+        }
+        ArrowError::ExternalError(inner) => from_external(inner.as_ref()),
+        ArrowError::IoError(message, _) | ArrowError::ParquetError(message) => unreadable(message),
+        _ => Error::internal("the engine cannot run this query"),
+    }
+}
+
+fn from_execution(message: &str) -> Error {
+    let lower = message.to_ascii_lowercase();
+    if lower.contains("divide by zero") || lower.contains("division by zero") {
+        division_by_zero()
+    } else if lower.contains("overflow") {
+        out_of_range(message)
+    } else {
+        Error::new(Code::InvalidValue, tidy(message)).with_sqlstate("22000")
+    }
+}
+
+fn from_plan(message: &str) -> Error {
+    let error = Error::new(Code::InvalidSql, tidy(message));
+    if message.contains("Invalid function") || message.contains("function") && message.contains("not found") {
+        error.with_sqlstate("42883").with_hint("docs/sql.md lists the functions that the engine has")
+    } else {
+        error.with_sqlstate("42601")
+    }
+}
+
+fn from_schema(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let error = Error::new(Code::InvalidSql, format!("column {:?} does not exist", field.flat_name()))
+                .with_sqlstate("42703");
+            let mut names: Vec<String> = valid_fields.iter().map(|column| column.name.clone()).collect();
+            names.dedup();
+            if names.is_empty() {
+                return error;
+            }
+            let more = if names.len() > 20 { ", …" } else { "" };
+            names.truncate(20);
+            error.with_hint(format!("the columns here are {}{more}", names.join(", ")))
+        }
+        SchemaError::AmbiguousReference { field } => {
+            Error::new(Code::InvalidSql, format!("column reference {:?} is ambiguous", field.name))
+                .with_sqlstate("42702")
+                .with_hint("put the table's name or alias in front of it")
+        }
+        SchemaError::DuplicateUnqualifiedField { name } | SchemaError::DuplicateQualifiedField { name, .. } => {
+            Error::new(Code::UnsupportedSql, format!("the result has two columns named {name:?}"))
+                .with_sqlstate("42701")
+                .with_hint("give each column a name of its own with AS")
+        }
+    }
+}
+
+fn division_by_zero() -> Error {
+    Error::new(Code::InvalidValue, "division by zero")
+        .with_sqlstate("22012")
+        .with_hint("write x / nullif(y, 0) where y may be 0")
+}
+
+fn out_of_range(message: &str) -> Error {
+    Error::new(Code::InvalidValue, "a number is out of the range of its type")
+        .with_sqlstate("22003")
+        .with_detail(tidy(message))
+        .with_hint("cast to a wider type first, for example to numeric")
+}
+
+fn unreadable(message: &str) -> Error {
+    Error::new(Code::Unavailable, "the snapshot's files cannot be read").with_detail(tidy(message))
+}
+
+/// One line, first letter small, without the library's own prefixes and stack traces.
+fn tidy(message: &str) -> String {
+    let line = message.split("\n\nbacktrace").next().unwrap_or(message);
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line = line.as_str();
+    for prefix in ["Error during planning: ", "Execution error: ", "Arrow error: ", "sql parser error: ", "ParserError(\""] {
+        line = line.strip_prefix(prefix).unwrap_or(line);
+    }
+    let line = line.trim_end_matches('.');
+    // A word in capitals is a name or a keyword, and stays.
+    let mut letters = line.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(letters).collect(),
+        _ => line.to_owned(),
+    }
+}
+
+/// Where in the statement, in characters from 1, if the library says.
+fn position_in(error: &DataFusionError, sql: &str) -> Option<usize> {
+    let start = error.diagnostic()?.span?.start;
+    let line = usize::try_from(start.line).ok()?.checked_sub(1)?;
+    let column = usize::try_from(start.column).ok()?;
+    let before: usize = sql.split_inclusive('\n').take(line).map(|line| line.chars().count()).sum();
+    Some(before + column)
+}

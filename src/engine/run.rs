@@ -1,0 +1,185 @@
+//! One execution: polled on the engine's threads, its batches handed over through a short queue, stopped when nobody listens.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, RecordBatch},
+    datatypes::{DataType, SchemaRef},
+};
+use datafusion::{
+    execution::SessionState,
+    logical_expr::LogicalPlan,
+    physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream},
+};
+use futures::{Stream, StreamExt};
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinHandle},
+};
+
+use super::{EngineRuntime, failure::from_datafusion};
+use crate::error::{Code, Error, Result};
+
+/// How many batches wait between the engine and whoever reads: enough to overlap, little enough to bound memory.
+const QUEUE: usize = 2;
+
+/// Record batches, or the error that ended them. A stream that ends without an error is complete.
+pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
+
+/// A running query.
+pub struct Execution {
+    /// The columns of every batch.
+    pub schema: SchemaRef,
+    /// The rows. Dropping it stops the work.
+    pub batches: BatchStream,
+}
+
+enum Message {
+    Schema(SchemaRef),
+    Batch(RecordBatch),
+    Failed(Error),
+    /// Only a stream that says so is complete: a task that dies says nothing.
+    Done,
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Waits for `task` until `deadline`; a task that is late is stopped.
+pub(super) async fn within<T>(deadline: Instant, task: JoinHandle<T>) -> Result<T> {
+    let stop = AbortOnDrop(task.abort_handle());
+    let outcome = tokio::time::timeout_at(deadline.into(), task).await;
+    drop(stop);
+    match outcome {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Error::internal("the engine stopped unexpectedly").with_cause(error)),
+        Err(_) => Err(too_late()),
+    }
+}
+
+/// Optimises and starts the plan that `make` gives, all on the engine's threads.
+pub(super) async fn start<F>(runtime: &EngineRuntime, make: F, deadline: Instant) -> Result<Execution>
+where
+    F: FnOnce() -> Result<(LogicalPlan, SessionState)> + Send + 'static,
+{
+    let (sender, mut receiver) = mpsc::channel(QUEUE);
+    let task = runtime.spawn(async move {
+        let last = match pump(make, deadline, &sender).await {
+            Ok(()) => Message::Done,
+            Err(error) => Message::Failed(error),
+        };
+        // Nobody listening any more is no fault.
+        drop(sender.send(last).await);
+    });
+    let stop = AbortOnDrop(task.abort_handle());
+    let schema = match next(&mut receiver, deadline).await? {
+        Some(Message::Schema(schema)) => schema,
+        Some(Message::Failed(error)) => return Err(error),
+        Some(Message::Batch(_) | Message::Done) | None => return Err(stopped()),
+    };
+    let batches = futures::stream::unfold(Some((receiver, stop)), move |listening| async move {
+        let (mut receiver, stop) = listening?;
+        match next(&mut receiver, deadline).await {
+            Ok(Some(Message::Batch(batch))) => Some((Ok(batch), Some((receiver, stop)))),
+            Ok(Some(Message::Done)) => None,
+            Ok(Some(Message::Failed(error))) | Err(error) => Some((Err(error), None)),
+            Ok(Some(Message::Schema(_)) | None) => Some((Err(stopped()), None)),
+        }
+    });
+    Ok(Execution { schema, batches: Box::pin(batches) })
+}
+
+async fn next(receiver: &mut mpsc::Receiver<Message>, deadline: Instant) -> Result<Option<Message>> {
+    // The engine watches the deadline too, but an operator that does not yield would not notice.
+    tokio::time::timeout_at(deadline.into(), receiver.recv()).await.map_err(|_| too_late())
+}
+
+async fn pump<F>(make: F, deadline: Instant, sender: &mpsc::Sender<Message>) -> Result<()>
+where
+    F: FnOnce() -> Result<(LogicalPlan, SessionState)>,
+{
+    let in_time = |future| bounded(deadline, future);
+    let (plan, state) = make()?;
+    let physical: Arc<dyn ExecutionPlan> = in_time(Box::pin(async {
+        state.create_physical_plan(&plan).await.map_err(|error| from_datafusion(error, None))
+    }))
+    .await?;
+    drop(plan);
+    let mut batches: SendableRecordBatchStream =
+        execute_stream(physical, state.task_ctx()).map_err(|error| from_datafusion(error, None))?;
+    let send = |message| async { sender.send(message).await.map_err(|_| cancelled()) };
+    send(Message::Schema(batches.schema())).await?;
+    loop {
+        let batch = tokio::select! {
+            biased;
+            () = sender.closed() => return Err(cancelled()),
+            batch = bounded(deadline, batches.next_or_end()) => batch?,
+        };
+        match batch {
+            Some(batch) if batch.num_rows() == 0 => {}
+            Some(batch) => send(Message::Batch(compact(batch)?)).await?,
+            None => return Ok(()),
+        }
+    }
+}
+
+trait NextOrEnd {
+    fn next_or_end(&mut self) -> impl Future<Output = Result<Option<RecordBatch>>> + Send;
+}
+
+impl NextOrEnd for SendableRecordBatchStream {
+    async fn next_or_end(&mut self) -> Result<Option<RecordBatch>> {
+        self.next().await.transpose().map_err(|error| from_datafusion(error, None))
+    }
+}
+
+async fn bounded<T>(deadline: Instant, future: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout_at(deadline.into(), future).await.unwrap_or_else(|_| Err(too_late()))
+}
+
+/// Views share the buffers of whole row groups; a small result must not keep those alive.
+fn compact(batch: RecordBatch) -> Result<RecordBatch> {
+    let needs = |column: &ArrayRef| matches!(column.data_type(), DataType::Utf8View | DataType::BinaryView);
+    if !batch.columns().iter().any(needs) {
+        return Ok(batch);
+    }
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| match column.data_type() {
+            DataType::Utf8View if wastes(column) => Arc::new(column.as_string_view().gc()) as ArrayRef,
+            DataType::BinaryView if wastes(column) => Arc::new(column.as_binary_view().gc()) as ArrayRef,
+            _ => Arc::clone(column),
+        })
+        .collect();
+    RecordBatch::try_new(batch.schema(), columns)
+        .map_err(|error| Error::internal("a result's columns do not fit together").with_cause(error))
+}
+
+fn wastes(column: &ArrayRef) -> bool {
+    let held = column.get_buffer_memory_size();
+    let used = match column.data_type() {
+        DataType::Utf8View => column.as_string_view().total_buffer_bytes_used(),
+        _ => column.as_binary_view().total_buffer_bytes_used(),
+    };
+    held > 2 * (used + 16 * column.len()) + (64 << 10)
+}
+
+fn too_late() -> Error {
+    Error::new(Code::DeadlineExceeded, "the query did not finish in time")
+        .with_sqlstate("57014")
+        .with_hint("ask for less, or give it more with -- @timeout or engine.timeout")
+}
+
+fn cancelled() -> Error {
+    Error::new(Code::Cancelled, "the query was cancelled").with_sqlstate("57014")
+}
+
+fn stopped() -> Error {
+    Error::internal("the query stopped without an answer").with_sqlstate("XX000")
+}

@@ -1,0 +1,268 @@
+//! One table of a snapshot, planned from the manifest alone: files, statistics and order are known without asking the store.
+
+use std::{fmt, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, StringArray},
+    compute,
+    datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit},
+};
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::{ColumnStatistics, DataFusionError, Result as PlanResult, ScalarValue, Statistics, stats::Precision},
+    config::TableParquetOptions,
+    datasource::{
+        listing::PartitionedFile,
+        physical_plan::{
+            FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory,
+        },
+        source::DataSourceExec,
+        table_schema::TableSchema,
+    },
+    execution::object_store::ObjectStoreUrl,
+    logical_expr::{Expr, TableProviderFilterPushDown, TableType},
+    physical_expr::ScalarFunctionExpr,
+    physical_plan::{ExecutionPlan, PhysicalExpr, empty::EmptyExec, expressions::Column, projection::ProjectionExec},
+};
+
+use super::{
+    EngineRuntime, PG_TYPE_KEY, interval,
+    runtime::store_url,
+};
+use crate::{
+    error::{Code, Error, Result},
+    store::{self, ColumnType, Store, TableName},
+};
+
+/// What queries see of a table.
+pub(super) struct SnapshotTable {
+    name: TableName,
+    /// As queries see it: intervals are intervals.
+    schema: SchemaRef,
+    /// As the files hold it, but for text and bytes, which are read as views.
+    stored: TableSchema,
+    statistics: Statistics,
+    files: Vec<PartitionedFile>,
+    url: ObjectStoreUrl,
+    readers: Arc<CachedParquetFileReaderFactory>,
+}
+
+impl SnapshotTable {
+    pub(super) fn new(store: &Store, table: &store::Table, runtime: &EngineRuntime) -> Result<Self> {
+        let field = |column: &store::Column, data_type: DataType| {
+            let field = Field::new(&column.name, data_type, column.nullable);
+            match postgres_name(column) {
+                Some(name) => field.with_metadata([(PG_TYPE_KEY.to_owned(), name.to_owned())].into()),
+                None => field,
+            }
+        };
+        let seen: Vec<Field> = table.columns.iter().map(|column| field(column, seen_type(column.column_type))).collect();
+        let stored: Vec<Field> =
+            table.columns.iter().map(|column| field(column, read_type(column.column_type))).collect();
+        let stored = Arc::new(Schema::new(stored));
+
+        let mut files = Vec::with_capacity(table.files.len());
+        let mut of_files = Vec::with_capacity(table.files.len());
+        for file in &table.files {
+            let statistics = Arc::new(file_statistics(table, file)?);
+            of_files.push(Arc::clone(&statistics));
+            let mut planned = PartitionedFile::new(store.file_path(&file.path).to_string(), file.bytes)
+                .with_statistics(statistics);
+            planned.metadata_size_hint = usize::try_from(file.footer_bytes).ok();
+            files.push(planned);
+        }
+        let objects = runtime
+            .environment()
+            .object_store(store_url(store))
+            .map_err(|error| Error::internal("the store is not registered with the engine").with_cause(error))?;
+        let footers = runtime.environment().cache_manager.get_file_metadata_cache();
+        Ok(Self {
+            name: table.name.clone(),
+            schema: Arc::new(Schema::new(seen)),
+            statistics: merge(&stored, &of_files),
+            stored: TableSchema::builder(stored).build(),
+            files,
+            url: store_url(store),
+            readers: Arc::new(CachedParquetFileReaderFactory::new(objects, footers)),
+        })
+    }
+
+    pub(super) fn name(&self) -> &TableName {
+        &self.name
+    }
+
+    /// Every file whole, spread over the partitions; the library splits them further by row group.
+    fn groups(&self, partitions: usize) -> Vec<FileGroup> {
+        let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions.clamp(1, self.files.len().max(1))];
+        let count = groups.len();
+        for (index, file) in self.files.iter().enumerate() {
+            groups[index % count].push(file.clone());
+        }
+        groups.into_iter().map(FileGroup::new).collect()
+    }
+
+    /// Makes intervals of their parts, above the scan; only where the query asks for one.
+    fn with_intervals(&self, scan: Arc<dyn ExecutionPlan>, projection: &[usize]) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        let is_interval = |index: &usize| matches!(self.schema.field(*index).data_type(), DataType::Interval(_));
+        if !projection.iter().any(is_interval) {
+            return Ok(scan);
+        }
+        let function = interval::function();
+        let expressions = projection
+            .iter()
+            .enumerate()
+            .map(|(position, index)| {
+                let field = self.schema.field(*index);
+                let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), position));
+                let expression: Arc<dyn PhysicalExpr> = if is_interval(index) {
+                    Arc::new(ScalarFunctionExpr::new(
+                        function.name(),
+                        Arc::clone(&function),
+                        vec![column],
+                        Arc::new(field.clone()),
+                        Arc::default(),
+                    ))
+                } else {
+                    column
+                };
+                (expression, field.name().clone())
+            })
+            .collect::<Vec<_>>();
+        Ok(Arc::new(ProjectionExec::try_new(expressions, scan)?))
+    }
+}
+
+#[async_trait]
+impl TableProvider for SnapshotTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        let all = || (0..self.schema.fields().len()).collect::<Vec<_>>();
+        let projection = projection.cloned().unwrap_or_else(all);
+        if self.files.is_empty() {
+            return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&projection)?))));
+        }
+        let options = TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
+        let source = ParquetSource::new(self.stored.clone())
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::clone(&self.readers) as _);
+        let config = FileScanConfigBuilder::new(self.url.clone(), Arc::new(source))
+            .with_file_groups(self.groups(state.config().target_partitions()))
+            .with_statistics(self.statistics.clone())
+            .with_projection_indices(Some(projection.clone()))?
+            .with_limit(limit)
+            .build();
+        self.with_intervals(DataSourceExec::from_data_source(config), &projection)
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> PlanResult<Vec<TableProviderFilterPushDown>> {
+        // Filters skip files, row groups and pages by their statistics, and stay above the scan for what is left.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        Some(self.statistics.clone())
+    }
+}
+
+impl fmt::Debug for SnapshotTable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "SnapshotTable({}, {} files)", self.name, self.files.len())
+    }
+}
+
+/// The type that queries see.
+fn seen_type(column_type: ColumnType) -> DataType {
+    match column_type {
+        ColumnType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+        other => read_type(other),
+    }
+}
+
+/// The type that the reader makes of the files' type.
+fn read_type(column_type: ColumnType) -> DataType {
+    match column_type {
+        ColumnType::Text => DataType::Utf8View,
+        ColumnType::Binary => DataType::BinaryView,
+        other => other.file_type(),
+    }
+}
+
+/// The name of a type that its Arrow type alone does not tell.
+fn postgres_name(column: &store::Column) -> Option<&str> {
+    let plain = column.treatment == store::Treatment::Plain;
+    let told = matches!(
+        column.postgres_type.as_str(),
+        "bool" | "int2" | "int4" | "int8" | "float4" | "float8" | "numeric" | "text" | "bytea" | "date" | "time"
+            | "timestamp" | "timestamptz" | "interval"
+    );
+    // A value that travelled as text or as a hash is text to whoever reads it.
+    (plain && !told).then_some(column.postgres_type.as_str())
+}
+
+fn file_statistics(table: &store::Table, file: &store::DataFile) -> Result<Statistics> {
+    let columns = table
+        .columns
+        .iter()
+        .zip(&file.columns)
+        .map(|(column, known)| {
+            let bound = |text: &Option<String>| match text {
+                Some(text) => parse_bound(text, &read_type(column.column_type)).map(Precision::Exact),
+                None => Ok(Precision::Absent),
+            };
+            Ok(ColumnStatistics {
+                null_count: Precision::Exact(usize::try_from(known.nulls).unwrap_or(usize::MAX)),
+                min_value: bound(&known.min)?,
+                max_value: bound(&known.max)?,
+                ..ColumnStatistics::new_unknown()
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Statistics {
+        num_rows: Precision::Exact(usize::try_from(file.rows).unwrap_or(usize::MAX)),
+        total_byte_size: Precision::Inexact(usize::try_from(file.bytes).unwrap_or(usize::MAX)),
+        column_statistics: columns,
+    })
+}
+
+/// Bounds travel in the manifest as text, dates and times as their numbers.
+fn parse_bound(text: &str, data_type: &DataType) -> Result<ScalarValue> {
+    let array: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    let parse = |through: &DataType| -> std::result::Result<ScalarValue, DataFusionError> {
+        let numbers = compute::cast_with_options(&array, through, &STRICT)?;
+        ScalarValue::try_from_array(&compute::cast_with_options(&numbers, data_type, &STRICT)?, 0)
+    };
+    let value = match data_type {
+        DataType::Date32 => parse(&DataType::Int32),
+        DataType::Time64(_) | DataType::Timestamp(TimeUnit::Microsecond, _) => parse(&DataType::Int64),
+        other => parse(other),
+    };
+    value.map_err(|error| {
+        Error::new(Code::CorruptStore, format!("the manifest's bound {text:?} is not of type {data_type}"))
+            .with_cause(error)
+    })
+}
+
+const STRICT: compute::CastOptions<'static> =
+    compute::CastOptions { safe: false, format_options: arrow::util::display::FormatOptions::new() };
+
+fn merge(schema: &Schema, files: &[Arc<Statistics>]) -> Statistics {
+    let merged = Statistics::try_merge_iter(files.iter().map(Arc::as_ref), schema);
+    match merged {
+        Ok(statistics) if !files.is_empty() => statistics,
+        _ => Statistics { num_rows: Precision::Exact(0), ..Statistics::new_unknown(schema) },
+    }
+}

@@ -1,0 +1,15 @@
+//! Where the engine is made to speak Postgres.
+//!
+//! Owns: what a statement is ([`ReadOnlySql`]), the types and values of parameters, the functions and operators that the engine
+//! offers, and the mapping of SQL types.
+//! Must not know: files, networks, sessions; it plans nothing and runs nothing.
+
+mod functions;
+mod parameter;
+mod statement;
+mod type_planner;
+
+pub use functions::install_functions;
+pub use parameter::{Numeric, ParameterType, ParameterValue, ScalarType};
+pub use statement::{Placeholder, ReadOnlySql, StatementLimits, quote_literal};
+pub use type_planner::PostgresTypes;
