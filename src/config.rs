@@ -47,6 +47,8 @@ pub struct Config {
     pub cache: Cache,
     /// Named queries.
     pub queries: Queries,
+    /// Who may see what.
+    pub access: Access,
     /// Logs.
     pub telemetry: Telemetry,
     /// By `schema.table`.
@@ -285,6 +287,20 @@ impl Default for Queries {
     }
 }
 
+/// `[access]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    /// The type of the tenant columns, and so of `$tenant`: `int4`, `int8`, `text` or `uuid`.
+    pub tenant_type: String,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self { tenant_type: "int8".into() }
+    }
+}
+
 /// `[telemetry]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -457,6 +473,9 @@ impl Config {
             if secret.as_ref().is_some_and(|secret| key_bytes(secret).is_none()) {
                 return wrong(key, "is not 32 bytes in hexadecimal", "make one with: openssl rand -hex 32");
             }
+        }
+        if !["int4", "int8", "text", "uuid"].contains(&self.access.tenant_type.as_str()) {
+            return wrong("access.tenant_type", "is not a tenant's type", "write int4, int8, text or uuid");
         }
         if let Some((name, _)) = self.tables.iter().find(|(name, _)| !name.contains('.')) {
             return wrong(

@@ -4,7 +4,7 @@
 -- @param plans text[] = null
 -- @timeout 10s
 -- @chart line x=month y=mrr series=plan
--- @sample from=2025-01-01 to=2026-01-01 plans=pro plans=business
+-- @sample from=2025-01-01 to=2026-01-01 plans=starter plans=pro
 WITH state AS (
     SELECT c.plan_id, c.quantity, c.mrr, c.changed_at,
         lead(c.changed_at) OVER (PARTITION BY c.subscription_id ORDER BY c.changed_at, c.id) AS changed_again_at

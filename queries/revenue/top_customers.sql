@@ -5,7 +5,7 @@
 -- @param plan text = null
 -- @timeout 10s
 -- @chart table
--- @sample from=2025-01-01 to=2026-01-01 top=3 plan=pro
+-- @sample from=2025-01-01 to=2026-01-01 top=3 plan=starter
 WITH paid AS (
     SELECT i.plan_id, s.user_id, count(*) AS payments, CAST(sum((p.amount - p.refunded_amount) * i.usd_rate) AS numeric(18,2))
         AS paid_usd

@@ -4,7 +4,7 @@
 -- @param channel text = null
 -- @timeout 10s
 -- @chart line x=quarter y=content_percent series=channel
--- @sample from=2024-07-01 to=2025-07-01 channel=email
+-- @sample from=2024-07-01 to=2026-01-01 channel=email
 SELECT CAST(date_trunc('quarter', t.created_at) AS date) AS quarter, t.channel, count(*) AS tickets,
     count(t.satisfaction) AS rated,
     round(1.0 * sum(t.satisfaction) / nullif(count(t.satisfaction), 0), 2) AS mean_rating,

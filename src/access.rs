@@ -1,0 +1,136 @@
+//! Who asks, and what they may see.
+//!
+//! Owns: [`Principal`], [`Role`], [`Scope`].
+//! Must not know: HTTP, SQL.
+//!
+//! Until keys and tokens land there is one principal, the local one, and no listener beyond loopback.
+
+use std::{fmt, sync::Arc};
+
+use crate::error::{Code, Error, Result};
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    name: Arc<str>,
+    role: Role,
+    scope: Scope,
+}
+
+/// What a principal may do; each may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Named queries.
+    Dashboard,
+    /// Also SQL of their own.
+    Analyst,
+    /// Also snapshots, rollout and others' executions.
+    Admin,
+}
+
+/// Whose rows a principal may see. There is no default: somebody without a scope is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Every tenant's.
+    All,
+    /// This tenant's alone.
+    Tenant(TenantId),
+}
+
+/// A tenant, as text: the value of the tenant column.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TenantId(Arc<str>);
+
+impl Principal {
+    /// Whoever has a shell on this machine: an administrator of all tenants.
+    #[must_use]
+    pub fn local() -> Self {
+        Self { name: "local".into(), role: Role::Admin, scope: Scope::All }
+    }
+
+    /// For logs.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What they may do.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whose rows they may see.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// The same principal looking at one tenant's rows, as that tenant's dashboard does.
+    pub fn view_as(&self, tenant: TenantId) -> Result<Self> {
+        if self.role < Role::Admin || self.scope != Scope::All {
+            return Err(Error::new(Code::PermissionDenied, format!("{} may not view as a tenant", self.name)));
+        }
+        Ok(Self { scope: Scope::Tenant(tenant), ..self.clone() })
+    }
+
+    /// Refuses those below `role`.
+    pub fn require(&self, role: Role) -> Result<()> {
+        if self.role >= role {
+            return Ok(());
+        }
+        Err(Error::new(Code::PermissionDenied, format!("this needs the role {role}, {} has {}", self.name, self.role)))
+    }
+}
+
+impl TenantId {
+    /// A tenant's identity as text writes it: an integer, a UUID or a name. Not empty, of at most 256 bytes.
+    pub fn new(text: &str) -> Result<Self> {
+        if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
+            return Err(Error::new(Code::InvalidRequest, "the tenant is empty, too long, or has control characters"));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Dashboard => "dashboard",
+            Self::Analyst => "analyst",
+            Self::Admin => "admin",
+        })
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_admin_of_all_views_as_a_tenant() {
+        let tenant = TenantId::new("7").unwrap();
+        let viewing = Principal::local().view_as(tenant.clone()).unwrap();
+        assert_eq!(viewing.scope(), &Scope::Tenant(tenant.clone()));
+        assert!(viewing.view_as(tenant).is_err(), "a view of a view would widen the scope again");
+    }
+
+    #[test]
+    fn a_tenant_is_named_plainly() {
+        for text in ["", "a\nb", &"x".repeat(257)] {
+            assert!(TenantId::new(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What a result, and what a plan, is known by.
+
+use arrow::datatypes::DataType;
+
+use super::Bound;
+use crate::{
+    access::Scope,
+    cache::Key,
+    engine::{Engine, Prepared},
+    sql::ReadOnlySql,
+};
+
+/// Results of another build are not ours: a mended function must not be hidden by a reply that was computed before.
+const BUILD: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), " reply format 1");
+
+/// The identity of a plan: engine, statement, types and time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PlanKey([u8; 32]);
+
+impl PlanKey {
+    pub(super) fn new(engine: &Engine, sql: &ReadOnlySql, types: &[DataType], time_zone: &str) -> Self {
+        let mut parts = Parts::new("plan");
+        parts.add(engine.manifest().run_id.to_string().as_bytes());
+        parts.add(sql.text().as_bytes());
+        for data_type in types {
+            parts.add(data_type.to_string().as_bytes());
+        }
+        parts.add(time_zone.as_bytes());
+        Self(parts.finish())
+    }
+}
+
+/// The identity of a result: everything that it can depend on. None for a plan whose runs may differ.
+pub(super) fn of(prepared: &Prepared, sql: &ReadOnlySql, bound: &Bound, scope: &Scope, time_zone: &str) -> Option<Key> {
+    let facts = prepared.facts();
+    if facts.is_volatile {
+        return None;
+    }
+    let mut parts = Parts::new("reply");
+    parts.add(BUILD.as_bytes());
+    parts.add(sql.text().as_bytes());
+    parts.add(time_zone.as_bytes());
+    match scope {
+        Scope::All => parts.add(b"all"),
+        Scope::Tenant(tenant) => {
+            parts.add(b"tenant");
+            parts.add(tenant.as_str().as_bytes());
+        }
+    }
+    parts.add(&(facts.tables.len() as u64).to_le_bytes());
+    for (name, digest) in &facts.tables {
+        parts.add(name.schema.as_bytes());
+        parts.add(name.table.as_bytes());
+        parts.add(digest.as_bytes());
+    }
+    for (kind, value) in &bound.0 {
+        // Typed literals are unambiguous: NULL is not 'NULL', and a list is not its elements.
+        parts.add(kind.to_postgres_literal(value).as_bytes());
+    }
+    if facts.asks_clock {
+        parts.add(b"as of");
+        parts.add(&prepared.engine().as_of().timestamp_micros().to_le_bytes());
+    }
+    Some(Key::new(parts.finish()))
+}
+
+/// Length-prefixed parts, so that no two lists of parts are the same bytes.
+struct Parts(blake3::Hasher);
+
+impl Parts {
+    fn new(purpose: &str) -> Self {
+        let mut parts = Self(blake3::Hasher::new());
+        parts.add(purpose.as_bytes());
+        parts
+    }
+
+    fn add(&mut self, part: &[u8]) {
+        self.0.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+
+    fn finish(self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}

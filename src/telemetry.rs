@@ -1,0 +1,114 @@
+//! Logs and metrics: the subscriber, and every metric's name.
+//!
+//! Must not know: the domain. Values come in as plain numbers and words.
+
+use std::{io::IsTerminal, time::Duration};
+
+use chrono::{DateTime, Utc};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    config::{LogFormat, Telemetry},
+    error::{Code, Error, Result},
+};
+
+/// Requests by query, cache outcome and error code.
+pub const QUERIES_TOTAL: &str = "pilaster_queries_total";
+/// How long they took, to the first row.
+pub const QUERY_SECONDS: &str = "pilaster_query_seconds";
+/// The version that is served.
+pub const SNAPSHOT_VERSION: &str = "pilaster_snapshot_version";
+/// The instant of the source that is served, in seconds since 1970; `time() - ` it is the age.
+pub const SNAPSHOT_AS_OF_SECONDS: &str = "pilaster_snapshot_as_of_seconds";
+/// Runs by outcome.
+pub const SNAPSHOT_RUNS_TOTAL: &str = "pilaster_snapshot_runs_total";
+/// How long runs took.
+pub const SNAPSHOT_RUN_SECONDS: &str = "pilaster_snapshot_run_seconds";
+/// HTTP requests by route, method and status.
+pub const HTTP_REQUESTS_TOTAL: &str = "pilaster_http_requests_total";
+/// How long they took, to the head of the reply.
+pub const HTTP_SECONDS: &str = "pilaster_http_seconds";
+
+const BUCKETS: &[f64] =
+    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+/// Starts logging to standard error. Once for each process.
+pub fn start_logs(options: &Telemetry) -> Result<()> {
+    let filter = EnvFilter::try_new(&options.log).map_err(|error| {
+        Error::new(Code::InvalidConfig, format!("telemetry.log {:?} is not a filter: {error}", options.log))
+            .with_hint("write info, or pilaster=debug,warn")
+    })?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let json = match options.format {
+        LogFormat::Auto => !is_terminal,
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+    };
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let started = if json {
+        registry.with(layer.json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init()
+    } else {
+        registry.with(layer.with_ansi(is_terminal).with_target(false)).try_init()
+    };
+    started.map_err(|error| Error::internal("logs were started twice").with_cause(error))
+}
+
+/// Starts collecting metrics; the handle renders them. Once for each process.
+pub fn start_metrics() -> Result<PrometheusHandle> {
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), BUCKETS)
+        .map_err(|error| Error::internal("the metrics' buckets are wrong").with_cause(error))?;
+    let handle = builder
+        .install_recorder()
+        .map_err(|error| Error::internal("metrics were started twice").with_cause(error))?;
+    describe_counter!(QUERIES_TOTAL, "Queries by dashboard, query, cache outcome and error code");
+    describe_histogram!(QUERY_SECONDS, Unit::Seconds, "From a query's request to its first row");
+    describe_gauge!(SNAPSHOT_VERSION, "The snapshot version that is served");
+    describe_gauge!(SNAPSHOT_AS_OF_SECONDS, Unit::Seconds, "The instant of the source that is served, since 1970");
+    describe_counter!(SNAPSHOT_RUNS_TOTAL, "Snapshot runs by outcome");
+    describe_histogram!(SNAPSHOT_RUN_SECONDS, Unit::Seconds, "How long snapshot runs took");
+    describe_counter!(HTTP_REQUESTS_TOTAL, "HTTP requests by route, method and status");
+    describe_histogram!(HTTP_SECONDS, Unit::Seconds, "From an HTTP request to the head of its reply");
+    Ok(handle)
+}
+
+/// Counts a query. Labels are bounded: queries are files, and SQL of their own is one label.
+pub fn query_answered(query: Option<(&str, &str)>, elapsed: Duration, outcome: std::result::Result<&'static str, Code>) {
+    let (dashboard, name) = query.unwrap_or(("", "ad hoc"));
+    let (cache, error) = match outcome {
+        Ok(cache) => (cache, ""),
+        Err(code) => ("", code.as_str()),
+    };
+    let labels = [
+        ("dashboard", dashboard.to_owned()),
+        ("query", name.to_owned()),
+        ("cache", cache.to_owned()),
+        ("error", error.to_owned()),
+    ];
+    counter!(QUERIES_TOTAL, &labels).increment(1);
+    histogram!(QUERY_SECONDS, &labels[..3]).record(elapsed.as_secs_f64());
+}
+
+/// Notes which snapshot is served.
+pub fn snapshot_served(version: u64, as_of: DateTime<Utc>) {
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    gauge!(SNAPSHOT_VERSION).set(version as f64);
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and seconds since 1970 fit")]
+    gauge!(SNAPSHOT_AS_OF_SECONDS).set(as_of.timestamp_millis() as f64 / 1e3);
+}
+
+/// Counts a snapshot run.
+pub fn snapshot_run_ended(succeeded: bool, elapsed: Duration) {
+    counter!(SNAPSHOT_RUNS_TOTAL, "outcome" => if succeeded { "published" } else { "failed" }).increment(1);
+    histogram!(SNAPSHOT_RUN_SECONDS).record(elapsed.as_secs_f64());
+}
+
+/// Counts an HTTP request. `route` is the pattern, not the path.
+pub fn http_answered(route: &str, method: &str, status: u16, elapsed: Duration) {
+    let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())];
+    counter!(HTTP_REQUESTS_TOTAL, &labels).increment(1);
+    histogram!(HTTP_SECONDS, &labels[..2]).record(elapsed.as_secs_f64());
+}
