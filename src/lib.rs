@@ -3,6 +3,7 @@
 //! Modules in reading order; dependencies point down only, and a test in `tests/it` holds that line.
 
 pub mod error;
+pub mod output;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
