@@ -19,64 +19,34 @@ const BATCH_ROWS: usize = 8192;
 
 /// What a dashboard's query returns, with a null here and there.
 fn batches() -> Vec<RecordBatch> {
-    let mut random = fastrand::Rng::with_seed(7);
-    let mut some = |value: i64| (random.u8(..) > 12).then_some(value);
-    let mut column =
-        |scale: i64| -> Vec<Option<i64>> { (0..ROWS as i64).map(|row| some(row * scale % 1_000_003)).collect() };
-    let names =
+    const NAMES: [&str; 5] =
         ["pro", "team", "enterprise plan", "caf\u{e9} \"quoted\"", "a somewhat longer description of a product, plain"];
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut column = |step: i64| -> Vec<Option<i64>> {
+        (0..ROWS as i64).map(|row| (random.u8(..) > 12).then_some(row * step % 1_000_003)).collect()
+    };
+    fn map<T>(values: Vec<Option<i64>>, make: impl Fn(i64) -> T) -> impl Iterator<Item = Option<T>> {
+        values.into_iter().map(move |value| value.map(&make))
+    }
+    let price: Decimal128Array = map(column(977), i128::from).collect();
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("id", Arc::new(Int64Array::from_iter_values((0..ROWS as i64).map(|row| row * 7919)))),
-        (
-            "quantity",
-            Arc::new(column(31).into_iter().map(|value| value.map(|value| value as i32)).collect::<Int32Array>()),
-        ),
-        (
-            "price",
-            Arc::new(
-                column(977).into_iter().collect::<Decimal128Array>().with_precision_and_scale(18, 2).expect("fits"),
-            ),
-        ),
-        (
-            "ratio",
-            Arc::new(
-                column(37).into_iter().map(|value| value.map(|value| value as f64 / 997.0)).collect::<Float64Array>(),
-            ),
-        ),
-        (
-            "plan",
-            Arc::new(
-                column(1)
-                    .into_iter()
-                    .map(|value| value.map(|value| names[value as usize % 5]))
-                    .collect::<StringArray>(),
-            ),
-        ),
-        (
-            "paid",
-            Arc::new(column(1).into_iter().map(|value| value.map(|value| value % 3 == 0)).collect::<BooleanArray>()),
-        ),
-        (
-            "day",
-            Arc::new(
-                column(1)
-                    .into_iter()
-                    .map(|value| value.map(|value| 19_000 + value as i32 % 2000))
-                    .collect::<Date32Array>(),
-            ),
-        ),
+        ("quantity", Arc::new(map(column(31), |value| value as i32).collect::<Int32Array>())),
+        ("price", Arc::new(price.with_precision_and_scale(18, 2).expect("18 digits hold a million"))),
+        ("ratio", Arc::new(map(column(37), |value| value as f64 / 997.0).collect::<Float64Array>())),
+        ("plan", Arc::new(map(column(1), |value| NAMES[value as usize % 5]).collect::<StringArray>())),
+        ("paid", Arc::new(map(column(1), |value| value % 3 == 0).collect::<BooleanArray>())),
+        ("day", Arc::new(map(column(1), |value| 19_000 + value as i32 % 2000).collect::<Date32Array>())),
         (
             "at",
             Arc::new(
-                column(1)
-                    .into_iter()
-                    .map(|value| value.map(|value| 1_769_862_896_000_000 + value * 1_234_567))
+                map(column(1), |value| 1_769_862_896_000_000 + value * 1_234_567)
                     .collect::<TimestampMicrosecondArray>(),
             ),
         ),
     ];
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))
-        .expect("equal lengths");
+    let columns = columns.into_iter().map(|(name, array)| (name, array, true));
+    let batch = RecordBatch::try_from_iter_with_nullable(columns).expect("the columns are of one length");
     (0..ROWS).step_by(BATCH_ROWS).map(|start| batch.slice(start, BATCH_ROWS.min(ROWS - start))).collect()
 }
 
