@@ -6,7 +6,7 @@
 //! Output is valid JSON whatever comes in: a `json` value that is not JSON becomes a string. An embedded `json` value keeps
 //! its text, without the line breaks that would end a line of NDJSON.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -18,7 +18,7 @@ use super::{
     Numbers,
     column::{BytesKind, Column, TextKind, Values, columns},
     names::{postgres_type_name, unique_names},
-    number,
+    number::{self, Short, append_short},
     stream::Encoder,
     text::write_hex,
     time::Style,
@@ -27,25 +27,53 @@ use crate::error::Result;
 
 /// A column as a member of an object.
 pub(super) struct Member<'a> {
-    /// What stands before the value: `{"name":` or `,"name":`.
-    prefix: Cow<'a, [u8]>,
+    /// What stands before the value.
+    prefix: Prefix,
     pub(super) column: Column<'a>,
 }
 
 impl<'a> Member<'a> {
     /// The members of a nested object.
     pub(super) fn all(fields: impl IntoIterator<Item = &'a FieldRef>, columns: Vec<Column<'a>>) -> Vec<Self> {
-        let prefixes = prefixes(unique_names(fields)).into_iter().map(Cow::Owned);
+        let prefixes = prefixes(unique_names(fields)).into_iter();
         prefixes.zip(columns).map(|(prefix, column)| Self { prefix, column }).collect()
     }
 }
 
-fn prefixes<'a>(names: impl IntoIterator<Item = Cow<'a, str>>) -> Vec<Vec<u8>> {
+/// `{"name":` or `,"name":`.
+#[derive(Clone)]
+enum Prefix {
+    /// Most are short.
+    Short(Short, usize),
+    Long(Arc<[u8]>),
+}
+
+impl Prefix {
+    fn new(text: &[u8]) -> Self {
+        let mut short = [0; 32];
+        match short.get_mut(..text.len()) {
+            Some(start) => {
+                start.copy_from_slice(text);
+                Self::Short(short, text.len())
+            }
+            None => Self::Long(text.into()),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Short(_, length) => *length,
+            Self::Long(text) => text.len(),
+        }
+    }
+}
+
+fn prefixes<'a>(names: impl IntoIterator<Item = Cow<'a, str>>) -> Vec<Prefix> {
     let prefix = |(place, name): (usize, Cow<'_, str>)| {
         let mut prefix = vec![if place == 0 { b'{' } else { b',' }];
         write_string(&name, &mut prefix);
         prefix.push(b':');
-        prefix
+        Prefix::new(&prefix)
     };
     names.into_iter().enumerate().map(prefix).collect()
 }
@@ -56,7 +84,10 @@ fn write_object(members: &[Member<'_>], row: usize, out: &mut Vec<u8>) {
         out.push(b'{');
     }
     for member in members {
-        out.extend_from_slice(&member.prefix);
+        match &member.prefix {
+            Prefix::Short(short, length) => append_short(short, *length, out),
+            Prefix::Long(text) => out.extend_from_slice(text),
+        }
         member.column.write_json(row, out);
     }
     out.push(b'}');
@@ -220,7 +251,7 @@ fn first_escape(bytes: &[u8]) -> Option<usize> {
 struct Rows {
     schema: SchemaRef,
     numbers: Numbers,
-    prefixes: Vec<Vec<u8>>,
+    prefixes: Vec<Prefix>,
 }
 
 impl Rows {
@@ -237,7 +268,7 @@ impl Rows {
         mut before: impl FnMut(&mut Vec<u8>),
         after: impl Fn(&mut Vec<u8>),
     ) -> Result<()> {
-        let prefixes = self.prefixes.iter().map(|prefix| Cow::Borrowed(prefix.as_slice()));
+        let prefixes = self.prefixes.iter().cloned();
         let columns = columns(&self.schema, batch, self.numbers)?;
         let members: Vec<_> = prefixes.zip(columns).map(|(prefix, column)| Member { prefix, column }).collect();
         // A guess at the least, which spares the first reallocations.

@@ -14,20 +14,52 @@ const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819202122232425
 const CHUNK: u64 = 10_000_000_000_000_000_000;
 const CHUNK_DIGITS: usize = 19;
 
+/// 10^scale for the scales that are common.
+const SMALL_POWERS: [u64; 11] = {
+    let mut powers = [1; 11];
+    let mut scale = 1;
+    while scale < powers.len() {
+        powers[scale] = powers[scale - 1] * 10;
+        scale += 1;
+    }
+    powers
+};
+
 /// Room for the digits of 256 bits.
 const DIGITS_MAX: usize = 78;
 
-pub(super) fn write_i64(value: i64, out: &mut Vec<u8>) {
-    if value < 0 {
-        out.push(b'-');
-    }
-    write_u64(value.unsigned_abs(), out);
+/// Where short texts are put together: a copy of constant size is a few instructions, one of `length` bytes a call.
+pub(super) type Short = [u8; 32];
+
+/// Appends the first `length` bytes, at most 32.
+#[inline]
+pub(super) fn append_short(short: &Short, length: usize, out: &mut Vec<u8>) {
+    let end = out.len() + length;
+    out.extend_from_slice(short);
+    out.truncate(end);
 }
 
+#[inline]
+pub(super) fn write_i64(value: i64, out: &mut Vec<u8>) {
+    let mut short = [0; 32];
+    short[0] = b'-';
+    let length = put_integer(value.unsigned_abs(), usize::from(value < 0), &mut short);
+    append_short(&short, length, out);
+}
+
+#[inline]
 pub(super) fn write_u64(value: u64, out: &mut Vec<u8>) {
-    let mut buffer = [0; 20];
-    let start = digits_of(value, &mut buffer);
-    out.extend_from_slice(&buffer[start..]);
+    let mut short = [0; 32];
+    let length = put_integer(value, 0, &mut short);
+    append_short(&short, length, out);
+}
+
+/// Puts the digits at `start`, which is 0 or 1, and returns where they end.
+#[inline]
+fn put_integer(value: u64, start: usize, short: &mut Short) -> usize {
+    let end = start + value.checked_ilog10().map_or(1, |exponent| exponent as usize + 1);
+    digits_of(value, &mut short[..end]);
+    end
 }
 
 /// The two digits of a number below 100.
@@ -38,14 +70,39 @@ pub(super) fn pair(value: u64) -> [u8; 2] {
 }
 
 /// A numeric: `value` × 10^-`scale`, with all digits of its scale.
+#[inline]
 pub(super) fn write_i128(value: i128, scale: i8, out: &mut Vec<u8>) {
     let magnitude = value.unsigned_abs();
+    match (u64::try_from(magnitude), usize::try_from(scale)) {
+        (Ok(small), Ok(places)) if places < SMALL_POWERS.len() => write_small(value < 0, small, places, out),
+        _ => write_large(value < 0, magnitude, scale, out),
+    }
+}
+
+/// A numeric that a `u64` holds, of a scale below 11: at most 20 digits, the sign and the point.
+#[inline]
+fn write_small(negative: bool, magnitude: u64, places: usize, out: &mut Vec<u8>) {
+    let mut short = [b'0'; 32];
+    short[0] = b'-';
+    let (whole, fraction) = (magnitude / SMALL_POWERS[places], magnitude % SMALL_POWERS[places]);
+    let mut end = put_integer(whole, usize::from(negative), &mut short);
+    if places > 0 {
+        short[end] = b'.';
+        end += places + 1;
+        // Where the fraction has fewer digits, what the buffer was filled with stays.
+        let start = end - places;
+        digits_of(fraction, &mut short[start..end]);
+    }
+    append_short(&short, end, out);
+}
+
+fn write_large(negative: bool, magnitude: u128, scale: i8, out: &mut Vec<u8>) {
     let mut buffer = [b'0'; DIGITS_MAX];
     let start = match u64::try_from(magnitude) {
         Ok(small) => digits_of(small, &mut buffer),
         Err(_) => digits_of_limbs(&mut [(magnitude >> 64) as u64, magnitude as u64], &mut buffer),
     };
-    write_scaled(value < 0, &buffer[start..], scale, out);
+    write_scaled(negative, &buffer[start..], scale, out);
 }
 
 /// A numeric of more than 38 digits: `value` × 10^-`scale`.
@@ -151,20 +208,21 @@ fn name_of(value: f64) -> &'static str {
 /// (`double_to_shortest_decimal_buf` in Postgres's `src/common/d2s.c`). serde_json finds the digits; it lays them out
 /// otherwise (`1.0`, `1e16`).
 fn write_finite(value: &impl serde::Serialize, plain_digits: usize, out: &mut Vec<u8>) {
-    let mut buffer = [0; 32];
-    let mut unused = &mut buffer[..];
+    let mut short = [0; 32];
+    let mut unused = &mut short[..];
     serde_json::to_writer(&mut unused, value).expect("a float takes at most 24 bytes");
     let length = 32 - unused.len();
-    let mut text = &buffer[..length];
-    if let Some((b'-', rest)) = text.split_first() {
-        out.push(b'-');
-        text = rest;
-    }
+    let sign = usize::from(short[0] == b'-');
+    let text = &short[sign..length];
     let exponent_at = text.iter().position(|byte| *byte == b'e');
     let mantissa = &text[..exponent_at.unwrap_or(text.len())];
     let point = mantissa.iter().position(|byte| *byte == b'.').unwrap_or(mantissa.len());
     if exponent_at.is_none() && point <= plain_digits && !mantissa.starts_with(b"0.0000") {
-        return out.extend_from_slice(mantissa.strip_suffix(b".0").unwrap_or(mantissa));
+        let end = if mantissa.ends_with(b".0") { length - 2 } else { length };
+        return append_short(&short, end, out);
+    }
+    if sign == 1 {
+        out.push(b'-');
     }
 
     let exponent = exponent_at.map_or(0, |at| parse_exponent(&text[at + 1..]));

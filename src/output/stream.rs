@@ -115,8 +115,15 @@ impl std::fmt::Debug for StreamEncoder {
 pub fn encode(format: Format, options: Options, schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Bytes> {
     let mut encoder = StreamEncoder::new(format, options, schema)?;
     let mut out = Vec::new();
-    for batch in batches {
+    let mut rows_left: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    for (place, batch) in batches.iter().enumerate() {
         encoder.write_batch(batch, &mut out)?;
+        rows_left -= batch.num_rows();
+        if place == 0 && batch.num_rows() > 0 {
+            // The next rows will be much like these; growing step by step would copy them all once more.
+            let row_bytes = out.len() / batch.num_rows() + 1;
+            out.reserve(row_bytes.saturating_mul(rows_left).saturating_add(64));
+        }
     }
     encoder.write_finish(&mut out)?;
     Ok(out.into())

@@ -8,7 +8,7 @@
 use arrow::datatypes::TimeUnit;
 use chrono::{DateTime, Offset, TimeZone};
 
-use super::number::{pair, write_i64, write_u64};
+use super::number::{append_short, pair, write_i64, write_u64};
 use crate::error::{Code, Error, Result};
 
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -115,18 +115,29 @@ fn january_first(year: i64) -> i64 {
 
 /// Year, month and day of a day counted from 1970-01-01. Year 0 is 1 BC.
 ///
-/// The algorithm is Howard Hinnant's `civil_from_days` (<https://howardhinnant.github.io/date_algorithms.html>).
+/// The algorithm is Neri's and Schneider's ("Euclidean affine functions and their application to calendar algorithms",
+/// 2022): years start in March, and divisions become multiplications of 32 bits.
 #[inline]
 fn civil_from_days(days: i64) -> (i64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097).cast_unsigned();
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (year_of_era.cast_signed() + era * 400 + i64::from(month <= 2), month, day)
+    const DAYS_PER_ERA: i64 = 146_097;
+    let since_year_0 = days + 719_468;
+    // Eras of 400 years are alike; only days outside the first 700,000 years need to be brought near.
+    let (era, day) = match u32::try_from(since_year_0) {
+        Ok(day) if day < 1 << 28 => (0, day),
+        // The cast is exact: the remainder is below the divisor.
+        _ => (since_year_0.div_euclid(DAYS_PER_ERA), since_year_0.rem_euclid(DAYS_PER_ERA) as u32),
+    };
+    let quarters = 4 * day + 3;
+    let (century, day_of_century) = (quarters / 146_097, quarters % 146_097 / 4);
+    let product = 2_939_745 * u64::from(4 * day_of_century + 3);
+    // The high half is the year of the century, the low half the part of the year that has gone.
+    let (year_of_century, gone) = ((product >> 32) as u32, product as u32);
+    let day_of_year = gone / 2_939_745 / 4;
+    let month_and_day = 2141 * day_of_year + 197_913;
+    let (month, day) = (month_and_day >> 16, (month_and_day & 0xffff) / 2141 + 1);
+    let next_year = day_of_year >= 306;
+    let year = i64::from(100 * century + year_of_century) + era * 400 + i64::from(next_year);
+    (year, (if next_year { month - 12 } else { month }).into(), day.into())
 }
 
 /// Whole seconds, rounded down, and the nanoseconds after them.
@@ -181,18 +192,16 @@ fn write_day(days: i64, out: &mut Vec<u8>) -> bool {
     let (year, month, day) = civil_from_days(days);
     let before_christ = year <= 0;
     let shown = if before_christ { 1 - year } else { year }.cast_unsigned();
-    let mut text = *b"0000-00-00";
+    let mut short = [b'-'; 32];
+    short[5..7].copy_from_slice(&pair(month));
+    short[8..10].copy_from_slice(&pair(day));
     if shown <= 9999 {
-        text[0..2].copy_from_slice(&pair(shown / 100));
-        text[2..4].copy_from_slice(&pair(shown % 100));
-    }
-    text[5..7].copy_from_slice(&pair(month));
-    text[8..10].copy_from_slice(&pair(day));
-    if shown <= 9999 {
-        out.extend_from_slice(&text);
+        short[0..2].copy_from_slice(&pair(shown / 100));
+        short[2..4].copy_from_slice(&pair(shown % 100));
+        append_short(&short, 10, out);
     } else {
         write_u64(shown, out);
-        out.extend_from_slice(&text[4..]);
+        out.extend_from_slice(&short[4..10]);
     }
     before_christ
 }
@@ -201,13 +210,13 @@ fn write_day(days: i64, out: &mut Vec<u8>) -> bool {
 #[inline]
 fn write_clock(seconds: u64, nanos: u32, out: &mut Vec<u8>) {
     let hours = seconds / 3600;
+    // Below an hour's seconds, 32 bits divide faster.
+    let rest = (seconds % 3600) as u32;
     let mut text = *b"00:00:00";
+    text[3..5].copy_from_slice(&pair((rest / 60).into()));
+    text[6..8].copy_from_slice(&pair((rest % 60).into()));
     if hours < 100 {
         text[0..2].copy_from_slice(&pair(hours));
-    }
-    text[3..5].copy_from_slice(&pair(seconds / 60 % 60));
-    text[6..8].copy_from_slice(&pair(seconds % 60));
-    if hours < 100 {
         out.extend_from_slice(&text);
     } else {
         write_u64(hours, out);
@@ -220,15 +229,18 @@ fn write_clock(seconds: u64, nanos: u32, out: &mut Vec<u8>) {
 
 /// The point and up to nine digits, without zeros at the end.
 fn write_fraction(nanos: u32, out: &mut Vec<u8>) {
-    let mut text = *b".000000000";
-    let nanos = u64::from(nanos);
-    text[1] = b'0' + (nanos / 100_000_000) as u8;
-    text[2..4].copy_from_slice(&pair(nanos / 1_000_000 % 100));
-    text[4..6].copy_from_slice(&pair(nanos / 10_000 % 100));
-    text[6..8].copy_from_slice(&pair(nanos / 100 % 100));
-    text[8..10].copy_from_slice(&pair(nanos % 100));
-    let length = text.iter().rposition(|byte| *byte != b'0').map_or(0, |last| last + 1);
-    out.extend_from_slice(&text[..length]);
+    let mut short = [b'0'; 32];
+    short[0] = b'.';
+    let (high, low) = (u64::from(nanos / 1000), u64::from(nanos % 1000));
+    short[1..3].copy_from_slice(&pair(high / 10_000));
+    short[3..5].copy_from_slice(&pair(high / 100 % 100));
+    short[5..7].copy_from_slice(&pair(high % 100));
+    if low != 0 {
+        short[7..9].copy_from_slice(&pair(low / 10));
+        short[9] = b'0' + (low % 10) as u8;
+    }
+    let length = short[..10].iter().rposition(|byte| *byte != b'0').map_or(0, |last| last + 1);
+    append_short(&short, length, out);
 }
 
 /// `+HH[:MM[:SS]]`; in JSON the minutes are always there (`EncodeTimezone` in Postgres's `datetime.c`).
