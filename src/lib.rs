@@ -2,11 +2,16 @@
 //!
 //! Modules in reading order; dependencies point down only, and a test in `tests/it` holds that line.
 
+pub mod access;
+pub mod cache;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod output;
+pub mod query;
 pub mod sql;
 pub mod store;
+pub mod telemetry;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
