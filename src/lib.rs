@@ -2,6 +2,7 @@
 //!
 //! Modules in reading order; dependencies point down only, and a test in `tests/it` holds that line.
 
+pub mod cache;
 pub mod error;
 
 #[global_allocator]
