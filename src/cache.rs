@@ -23,17 +23,17 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
 use futures::{FutureExt, Stream, future::BoxFuture};
 
+pub use self::{
+    entry::Entry,
+    key::{BodyId, Key},
+    redis::RedisConfig,
+};
 use self::{
     fill::{Collected, collect},
     flight::{Arrival, Flights, Origin, Outcome, Route},
     memory::Memory,
     metric::Meters,
     redis::{Finding, RedisTier},
-};
-pub use self::{
-    entry::Entry,
-    key::{BodyId, Key},
-    redis::RedisConfig,
 };
 use crate::error::{Code, Error, Result};
 
@@ -137,8 +137,11 @@ impl Cache {
     pub fn new(config: CacheConfig) -> Result<Self> {
         let entry_bytes_max = u64::try_from(config.entry_bytes_max).unwrap_or(u64::MAX);
         if entry_bytes_max > config.memory_bytes / memory::SHARE_OF_ONE {
-            return Err(Error::new(Code::InvalidConfig, "the cache's entry_bytes_max is over a quarter of memory_bytes")
-                .with_hint("lower entry_bytes_max or raise memory_bytes"));
+            return Err(Error::new(
+                Code::InvalidConfig,
+                "the cache's entry_bytes_max is over a quarter of memory_bytes",
+            )
+            .with_hint("lower entry_bytes_max or raise memory_bytes"));
         }
         let meters = Meters::new();
         Ok(Self(Arc::new(Inner {

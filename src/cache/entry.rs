@@ -6,7 +6,7 @@
 //! Bodies live inside the entry, not beside it: they are evicted, replaced and weighed with the batches they were made from,
 //! so none can outlive the budget or be served next to a newer result.
 
-use std::{collections::HashSet, fmt, ptr::NonNull, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use arrow::{
@@ -141,7 +141,8 @@ impl fmt::Debug for Entry {
 /// slices of one allocation, would weigh that allocation once per column.
 #[derive(Default)]
 pub(super) struct Retained {
-    seen: HashSet<NonNull<u8>>,
+    /// Addresses of allocations; what was added has to stay alive, or an address could come to mean another.
+    seen: HashSet<usize>,
     pub(super) bytes: usize,
 }
 
@@ -162,7 +163,7 @@ impl Retained {
     }
 
     fn add_buffer(&mut self, buffer: &Buffer) {
-        if self.seen.insert(buffer.data_ptr()) {
+        if self.seen.insert(buffer.data_ptr().addr().get()) {
             self.bytes += buffer.capacity().max(buffer.len());
         }
     }
@@ -203,15 +204,18 @@ fn needed_bytes(array: &ArrayRef) -> Option<usize> {
 }
 
 fn copy(array: &ArrayRef) -> ArrayRef {
-    match array.data_type() {
-        DataType::Utf8View => Arc::new(array.as_string_view().gc()),
-        DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
-        _ => {
-            let data = array.to_data();
-            let mut copied = MutableArrayData::new(vec![&data], false, data.len());
-            copied.extend(0, 0, data.len());
-            make_array(copied.freeze())
-        }
+    // Copying a view array shares the values, and `gc` shares the null bitmap, so views need both.
+    let array = match array.data_type() {
+        DataType::Utf8View => &(Arc::new(array.as_string_view().gc()) as ArrayRef),
+        DataType::BinaryView => &(Arc::new(array.as_binary_view().gc()) as ArrayRef),
+        _ => array,
+    };
+    let data = array.to_data();
+    let mut copied = MutableArrayData::new(vec![&data], false, data.len());
+    // Offsets that fit before fit again; if Arrow says otherwise, the array as it was is right too.
+    match copied.try_extend(0, 0, data.len()) {
+        Ok(()) => make_array(copied.freeze()),
+        Err(_) => Arc::clone(array),
     }
 }
 

@@ -174,7 +174,6 @@ fn decode(key: &Key, payload: &[u8]) -> Result<Entry, ArrowError> {
     Ok(Entry::new(*key, schema, batches))
 }
 
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -200,9 +199,10 @@ mod tests {
         let columns: Vec<arrow::array::ArrayRef> = vec![
             Arc::new(Int64Array::from(vec![Some(1), None, Some(i64::MIN)])),
             Arc::new(StringViewArray::from(vec![Some("short"), Some("a string that is not inlined"), None])),
-            Arc::new(Decimal128Array::from(vec![Some(i128::MAX >> 10), None, Some(-1)]).with_data_type(
-                DataType::Decimal128(38, 9),
-            )),
+            Arc::new(
+                Decimal128Array::from(vec![Some(i128::MAX >> 10), None, Some(-1)])
+                    .with_data_type(DataType::Decimal128(38, 9)),
+            ),
         ];
         let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
         Entry::new(Key::new([key; 32]), schema, vec![batch.clone(), batch])

@@ -45,13 +45,14 @@ const RELEASE: &str = "local held = redis.call('GET', KEYS[1]) \
     if held and string.sub(held, 1, #ARGV[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
 /// `magic "PLL1" | holder 16 | renewals u32 | HMAC-SHA256 32`, the HMAC over the rest and the key.
+#[derive(Clone)]
 pub(super) struct Ticket {
-    pub(super) bytes: [u8; TICKET],
+    bytes: [u8; TICKET],
 }
 
 impl Ticket {
     /// A ticket of a new holder.
-    pub(super) fn new(seal: &Seal, key: &Key) -> Self {
+    fn new(seal: &Seal, key: &Key) -> Self {
         let mut bytes = [0; TICKET];
         bytes[..4].copy_from_slice(MAGIC);
         bytes[4..HOLDER].copy_from_slice(Uuid::new_v4().as_bytes());
@@ -92,32 +93,56 @@ impl Terms {
     }
 }
 
-/// The right to compute one result. Renews itself while it is held; gives itself back when it is dropped, so that a
-/// computation that was cancelled, failed or panicked does not keep others waiting.
+/// The right to compute one result, or the attempt to get it. Gives itself back when it is dropped, so that a computation that
+/// was cancelled, failed or panicked does not keep others waiting.
 pub(super) struct Lease {
     terms: Arc<Terms>,
+    key: Key,
     name: String,
-    holder: Vec<u8>,
-    renewal: AbortHandle,
+    ticket: Ticket,
+    renewal: Option<AbortHandle>,
+    may_be_held: bool,
 }
 
 impl Lease {
-    /// A lease that was just taken in Redis under `name` with `ticket`.
-    pub(super) fn hold(terms: Arc<Terms>, key: Key, name: String, ticket: Ticket) -> Self {
-        let holder = ticket.holder().to_vec();
-        let renewal = tokio::spawn(renew(Arc::clone(&terms), key, name.clone(), ticket)).abort_handle();
-        Self { terms, name, holder, renewal }
+    /// An attempt under `name`. Until its outcome is known by [`Self::hold`] or [`Self::give_up`] it may have succeeded: the
+    /// reply may be lost, or this dropped while it is on its way.
+    pub(super) fn attempt(terms: Arc<Terms>, key: Key, name: String) -> Self {
+        let ticket = Ticket::new(&terms.seal, &key);
+        Self { terms, key, name, ticket, renewal: None, may_be_held: true }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn ticket(&self) -> &[u8] {
+        &self.ticket.bytes
+    }
+
+    /// The attempt succeeded; renews from now on.
+    pub(super) fn hold(mut self) -> Self {
+        let renewal = renew(Arc::clone(&self.terms), self.key, self.name.clone(), self.ticket.clone());
+        self.renewal = Some(tokio::spawn(renewal).abort_handle());
+        self
+    }
+
+    /// The attempt failed; somebody else holds it.
+    pub(super) fn give_up(mut self) {
+        self.may_be_held = false;
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.renewal.abort();
+        if let Some(renewal) = &self.renewal {
+            renewal.abort();
+        }
         // Without a runtime the process is going down, and the lease expires by itself.
-        let Ok(runtime) = Handle::try_current() else { return };
+        let Some(runtime) = self.may_be_held.then(Handle::try_current).and_then(Result::ok) else { return };
         let terms = Arc::clone(&self.terms);
         let mut release = redis::pipe();
-        release.cmd("EVAL").arg(RELEASE).arg(1).arg(&self.name).arg(&self.holder);
+        release.cmd("EVAL").arg(RELEASE).arg(1).arg(&self.name).arg(self.ticket.holder());
         runtime.spawn(async move {
             // Failures are counted by the link; the lease then expires.
             let _: Result<(i64,), _> = terms.link.run(&release, terms.deadline()).await;

@@ -267,7 +267,11 @@ impl Health {
     fn down(&self, reason: &str) {
         if self.state.swap(Self::DOWN, Ordering::Relaxed) != Self::DOWN {
             metric::redis_up(self.name, false);
-            tracing::warn!(link = self.name, reason, "redis is not used until it answers; results are computed instead");
+            tracing::warn!(
+                link = self.name,
+                reason,
+                "redis is not used until it answers; results are computed instead"
+            );
         }
     }
 }

@@ -6,12 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
-use moka::{
-    future::Cache,
-    notification::RemovalCause,
-    ops::compute::Op,
-    policy::EvictionPolicy,
-};
+use moka::{future::Cache, notification::RemovalCause, ops::compute::Op, policy::EvictionPolicy};
 
 use super::{
     entry::Entry,

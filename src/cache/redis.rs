@@ -166,11 +166,14 @@ impl RedisTier {
         let begun = Instant::now();
         let mut last_seen = (Vec::new(), begun);
         loop {
-            let ticket = Ticket::new(&self.terms.seal, key);
-            let Ok(claim) = self.claim(key, &ticket, deadline).await else { return Finding::Alone };
-            // From here on the lease is given back wherever this future ends or is dropped.
-            let name = self.lease_name(key);
-            let lease = claim.is_ours.then(|| Lease::hold(Arc::clone(&self.terms), *key, name, ticket));
+            let attempt = Lease::attempt(Arc::clone(&self.terms), *key, self.lease_name(key));
+            let Ok(claim) = self.claim(key, &attempt, deadline).await else { return Finding::Alone };
+            let mut lease = None;
+            if claim.is_ours {
+                lease = Some(attempt.hold());
+            } else {
+                attempt.give_up();
+            }
             if let Some(entry) = self.open(key, claim.value).await {
                 return Finding::Entry(Box::new(entry));
             }
@@ -252,12 +255,11 @@ impl RedisTier {
 
     /// Tries to take the lease and looks at the value after that. In this order: whoever held the lease before us wrote the
     /// value before giving it back, so having the lease and seeing no value means that there is none.
-    async fn claim(&self, key: &Key, ticket: &Ticket, deadline: Instant) -> Result<Claim, Fault> {
-        let lease = self.lease_name(key);
+    async fn claim(&self, key: &Key, lease: &Lease, deadline: Instant) -> Result<Claim, Fault> {
         let mut commands = redis::pipe();
-        let ticket = ticket.bytes.as_slice();
-        commands.cmd("SET").arg(&lease).arg(ticket).arg("NX").arg("PX").arg(milliseconds(self.terms.length));
-        commands.cmd("GETRANGE").arg(&lease).arg(0).arg(TICKET);
+        let length = milliseconds(self.terms.length);
+        commands.cmd("SET").arg(lease.name()).arg(lease.ticket()).arg("NX").arg("PX").arg(length);
+        commands.cmd("GETRANGE").arg(lease.name()).arg(0).arg(TICKET);
         commands.cmd("GETRANGE").arg(self.value_name(key)).arg(0).arg(self.value_bytes_max);
         let (set, holder, value): (Option<String>, Vec<u8>, Bytes) = self.terms.link.run(&commands, deadline).await?;
         Ok(Claim { is_ours: set.is_some(), holder, value })
@@ -320,9 +322,7 @@ fn client(config: &RedisConfig) -> Result<Client> {
     let client = match &config.ca_certificate {
         None => Client::open(info),
         Some(_) if !is_tls => return Err(bad("the cache's redis has a ca_certificate, but its url is not rediss://")),
-        Some(pem) => {
-            Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem.clone()) })
-        }
+        Some(pem) => Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem.clone()) }),
     };
     client.map_err(|error| bad("the cache's redis settings cannot be used").with_cause(error))
 }
