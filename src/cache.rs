@@ -174,6 +174,12 @@ impl Cache {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Filling>> + Send + 'static,
     {
+        // A hit comes before the box, so that it allocates nothing.
+        if mode == Mode::Default
+            && let Some(entry) = self.get(&key).await
+        {
+            return Ok(Answer::Entry { entry, source: AnswerSource::Hit(Tier::Memory) });
+        }
         self.0.answer(key, mode, Box::new(move || fill().boxed())).await
     }
 
@@ -215,18 +221,13 @@ impl Cache {
 }
 
 impl Inner {
+    /// What memory does not have, or may not be asked for.
     async fn answer(self: &Arc<Self>, key: Key, mode: Mode, fill: Fill) -> Result<Answer> {
         match mode {
             Mode::Bypass => return pass_through(fill).await,
             Mode::OnlyIfCached => return self.stored(&key).await,
             Mode::Refresh => {}
-            Mode::Default => {
-                if let Some(entry) = self.memory.get(&key).await {
-                    self.meters.memory_hits.increment(1);
-                    return Ok(Answer::Entry { entry, source: AnswerSource::Hit(Tier::Memory) });
-                }
-                self.meters.memory_misses.increment(1);
-            }
+            Mode::Default => self.meters.memory_misses.increment(1),
         }
         if self.memory.is_too_large(&key) {
             self.meters.too_large.increment(1);

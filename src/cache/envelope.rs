@@ -285,4 +285,23 @@ mod tests {
             assert!(secret.is_empty() || !error.chain().contains(secret));
         }
     }
+
+    /// `cargo test --release --lib figures -- --ignored --nocapture`
+    #[test]
+    #[ignore = "prints figures"]
+    fn figures_of_the_envelope() {
+        let (seal, schema) = (seal("a"), Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)])));
+        let column = Arc::new(Int64Array::from_iter_values(0..500_000));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap();
+        let entry = Entry::new(Key::new([1; 32]), schema, vec![batch]);
+        let time = |what: &str, work: &dyn Fn()| {
+            let begin = std::time::Instant::now();
+            (0..20).for_each(|_| work());
+            println!("{what} 4 MB: {:?}", begin.elapsed() / 20);
+        };
+        let value = Bytes::from(seal.close(&entry).unwrap());
+        time("close", &|| drop(seal.close(&entry).unwrap()));
+        time("verify", &|| assert!(seal.trusted_payload(entry.key(), &value, 1 << 23).is_ok()));
+        time("open", &|| drop(seal.open(entry.key(), &value, 1 << 23).unwrap()));
+    }
 }

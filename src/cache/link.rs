@@ -6,13 +6,13 @@
 //! redis-rs's own `ConnectionManager` makes callers wait while it reconnects, and takes a reply that is overdue for a reason to
 //! wait on, so a connection into a black hole stays until TCP gives up, many minutes later. Here a call waits for a connection
 //! only while one is being made that may well come; while Redis is known to be down a call fails at once. A connection that
-//! owes replies is thrown away, and with it whatever a lying server was sending: that, and a cap on what is asked for, bound
-//! what such a server can make us hold.
+//! owes a reply for two timeouts is thrown away, and with it whatever a lying server was sending: redis-rs buffers a reply of any
+//! length, so this and a cap on what is asked for bound what such a server can make us hold.
 
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicU8, AtomicU32, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -31,9 +31,6 @@ const BREAKER_CALLS: usize = 8;
 const BREAKER_PROBES: usize = 1;
 const BREAKER_RATE: f32 = 0.5;
 const BREAKER_WAIT: Duration = Duration::from_secs(2);
-
-/// So many replies overdue in a row end a connection.
-const OVERDUE_MAX: u32 = 3;
 
 /// Pauses between attempts to connect, doubling from the first to the second.
 const RECONNECT_MIN: Duration = Duration::from_millis(50);
@@ -73,6 +70,7 @@ pub(super) struct Link(Arc<Inner>);
 struct Inner {
     client: Client,
     options: AsyncConnectionConfig,
+    reply_timeout: Duration,
     connect_timeout: Duration,
     wire: watch::Sender<Wire>,
     breaker: AsyncRecloser,
@@ -93,8 +91,8 @@ enum Wire {
 #[derive(Clone)]
 struct Connection {
     redis: MultiplexedConnection,
-    /// Replies overdue in a row. Its address is also what tells this connection from the next.
-    overdue: Arc<AtomicU32>,
+    /// Replies so far. Its address is also what tells this connection from the next.
+    replies: Arc<AtomicU64>,
 }
 
 impl Link {
@@ -112,6 +110,7 @@ impl Link {
         Self(Arc::new(Inner {
             client,
             options,
+            reply_timeout,
             connect_timeout,
             wire: watch::Sender::new(Wire::Unused),
             breaker: breaker.into(),
@@ -150,7 +149,7 @@ impl Link {
             }
             Err(recloser::Error::Inner(fault)) => {
                 if matches!(fault, Fault::Overdue) {
-                    self.0.count_overdue();
+                    self.0.doubt();
                 }
                 Err(fault)
             }
@@ -161,7 +160,7 @@ impl Link {
         let mut connection = self.connection().await?;
         match commands.query_async(&mut connection.redis).await {
             Ok(reply) => {
-                connection.overdue.store(0, Ordering::Relaxed);
+                connection.replies.fetch_add(1, Ordering::Relaxed);
                 Ok(reply)
             }
             Err(error) if error.is_timeout() => Err(Fault::Overdue),
@@ -209,16 +208,22 @@ impl Inner {
 
     /// Throws a connection away and starts to make another.
     fn replace(self: &Arc<Self>, lost: &Connection) {
-        self.connect_if(|wire| matches!(wire, Wire::Up(current) if Arc::ptr_eq(&current.overdue, &lost.overdue)));
+        self.connect_if(|wire| matches!(wire, Wire::Up(current) if Arc::ptr_eq(&current.replies, &lost.replies)));
     }
 
-    fn count_overdue(self: &Arc<Self>) {
+    /// A reply is overdue. If none comes for as long again, the connection is replaced: replies come in order, so nothing
+    /// behind the one that is missing would be any better.
+    fn doubt(self: &Arc<Self>) {
         let current = self.wire.borrow().clone();
-        if let Wire::Up(connection) = current
-            && connection.overdue.fetch_add(1, Ordering::Relaxed) + 1 >= OVERDUE_MAX
-        {
-            self.replace(&connection);
-        }
+        let Wire::Up(connection) = current else { return };
+        let seen = connection.replies.load(Ordering::Relaxed);
+        let link = Arc::clone(self);
+        tokio::spawn(async move {
+            sleep(link.reply_timeout).await;
+            if connection.replies.load(Ordering::Relaxed) == seen {
+                link.replace(&connection);
+            }
+        });
     }
 }
 
@@ -230,7 +235,7 @@ async fn connect(link: Weak<Inner>) {
         let attempt = link_now.client.get_multiplexed_async_connection_with_config(&link_now.options);
         let reason = match timeout(link_now.connect_timeout, attempt).await {
             Ok(Ok(redis)) => {
-                link_now.wire.send_replace(Wire::Up(Connection { redis, overdue: Arc::default() }));
+                link_now.wire.send_replace(Wire::Up(Connection { redis, replies: Arc::default() }));
                 return;
             }
             // redis-rs may put the address into an error, but never the password.

@@ -24,7 +24,8 @@ pub const MEMORY_ENTRIES: &str = "pilaster_cache_memory_entries";
 pub const REDIS_ERRORS_TOTAL: &str = "pilaster_cache_redis_errors_total";
 /// Values from Redis that were not believed, by `reason`.
 pub const REDIS_REJECTED_TOTAL: &str = "pilaster_cache_redis_rejected_total";
-/// Results written to Redis, by `outcome`: `stored`, `too_large`, `dropped` (too many at once), `failed`.
+/// Results written to Redis, by `outcome`: `stored`, `too_large`, `dropped` (too many at once), `unencodable`, `refused` (full,
+/// read-only), `failed`.
 pub const REDIS_WRITES_TOTAL: &str = "pilaster_cache_redis_writes_total";
 /// 1 while Redis answers, 0 while its calls are skipped, by `link` (`reads`, `writes`).
 pub const REDIS_UP: &str = "pilaster_cache_redis_up";

@@ -7,10 +7,18 @@
 //! `GETRANGE key 0 cap`: one round trip, no script, and a hostile value of 512 MB costs one byte more than the cap. What a
 //! hostile *server* could send instead is bounded by the link, which drops a connection that owes replies.
 //!
+//! A user for Pilaster needs `GETRANGE`, `SET`, `EVAL` and, inside that, `GET` and `DEL`, on keys of the namespace.
+//!
 //! Reads and leases have one connection and values that are written have another, since megabytes that go out would hold up the
 //! small replies behind them and look like a slow Redis.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use redis::{Client, ConnectionAddr, IntoConnectionInfo, TlsCertificates, io::tcp::TcpSettings};
@@ -106,6 +114,8 @@ pub(super) struct RedisTier {
     namespace: String,
     value_bytes_max: usize,
     time_to_live: Duration,
+    /// Whether the last write was refused, so that the log says so once.
+    refuses: AtomicBool,
 }
 
 /// What one look at a lease and its value brought.
@@ -146,6 +156,7 @@ impl RedisTier {
             namespace: config.namespace,
             value_bytes_max: config.value_bytes_max,
             time_to_live: config.time_to_live,
+            refuses: AtomicBool::new(false),
         })
     }
 
@@ -223,25 +234,27 @@ impl RedisTier {
         let value = match encoded {
             Some(Ok(value)) if value.len() <= self.value_bytes_max => value,
             Some(Ok(_)) => return "too_large",
-            Some(Err(error)) => {
-                tracing::warn!(%error, "a result cannot be encoded for redis");
-                return "failed";
-            }
-            None => return "failed",
+            Some(Err(_)) | None => return "unencodable",
         };
         let mut commands = redis::pipe();
         commands.cmd("SET").arg(self.value_name(&key)).arg(value).arg("PX").arg(milliseconds(self.time_to_live));
         let deadline = Instant::now() + self.terms.reply_timeout * WRITE_PATIENCE;
         let written: Result<(String,), Fault> = self.writes.run(&commands, deadline).await;
         match written {
-            Ok(_) => "stored",
-            Err(fault) => {
-                if let Fault::Refused(error) = fault {
-                    // Out of memory, read-only, no permission: alive, so the health log says nothing of it.
-                    tracing::debug!(%error, "redis refused a result");
+            Ok(_) => {
+                if self.refuses.swap(false, Ordering::Relaxed) {
+                    tracing::info!("redis takes results again");
                 }
-                "failed"
+                "stored"
             }
+            // Out of memory, read-only, no permission: it answers, so the link's health says nothing of it.
+            Err(Fault::Refused(error)) => {
+                if !self.refuses.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "redis does not take results");
+                }
+                "refused"
+            }
+            Err(_) => "failed",
         }
     }
 

@@ -1,6 +1,7 @@
 //! The Redis tier against a real server: shared, down, slow, lying, restarted.
 
 use std::{
+    io::{Read, Write},
     net::{Ipv4Addr, TcpListener},
     sync::{
         Arc,
@@ -340,8 +341,9 @@ async fn a_black_hole_costs_its_timeout_and_then_nothing() {
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || listener.incoming().map(Result::unwrap).collect::<Vec<_>>());
     let cache = cache(config(&format!("redis://127.0.0.1:{port}")));
-    let (slowest, _) = misses(&cache, 0, 20).await;
+    let (slowest, all) = misses(&cache, 0, 20).await;
     assert!(slowest < TIMEOUT + SLACK, "{slowest:?}");
+    assert!(all < 15 * TIMEOUT, "the breaker did not open within {all:?}");
     let (_, all) = misses(&cache, 100, 100).await;
     assert!(all < Duration::from_millis(400), "a hundred misses took {all:?}");
 }
@@ -418,4 +420,80 @@ async fn a_slice_travels_alone() {
     assert!(length < 1000, "{length}");
     let found = server(&redis).get_or_fill(key(1), Mode::OnlyIfCached, slice).await.unwrap();
     assert_eq!(entry_of(found).0.batches(), [batch(999_000, 3)]);
+}
+
+/// A server that says it will send a gigabyte, and goes on sending: the connection is cut, not filled.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_reply_is_cut_off() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, tell) = (stream.unwrap(), tell.clone());
+            std::thread::spawn(move || {
+                let mut request = [0; 65536];
+                while let Ok(length) = stream.read(&mut request) {
+                    let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                    if length == 0 {
+                        return;
+                    }
+                    if request.contains("GETRANGE") {
+                        stream.write_all(b"$1000000000\r\n").unwrap();
+                        let mut sent = 0;
+                        while stream.write_all(&[b'x'; 10_000]).is_ok() && sent < 1_000_000_000 {
+                            sent += 10_000;
+                            std::thread::sleep(Duration::from_micros(500));
+                        }
+                        tell.send(sent).unwrap();
+                        return;
+                    }
+                    // Whatever a client says on connecting is fine; one reply for each command.
+                    let commands = request.lines().filter(|line| line.starts_with('*')).count();
+                    stream.write_all("+OK\r\n".repeat(commands).as_bytes()).unwrap();
+                }
+            });
+        }
+    });
+    let cache = cache(config(&format!("redis://127.0.0.1:{port}")));
+    assert_eq!(source(&cache, key(1)).await, AnswerSource::Filled);
+    let sent = told.recv_timeout(Duration::from_secs(2)).expect("the connection is cut within two timeouts");
+    assert!(sent < 20_000_000, "{sent} bytes were taken");
+}
+
+/// `cargo test --release --test it figures -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "prints figures"]
+async fn figures_of_redis() {
+    const KEYS: u16 = 500;
+    let redis = RedisServer::start();
+    let alone = Cache::new(CacheConfig::default()).unwrap();
+    let shared = server(&redis);
+    source(&shared, key(9999)).await;
+    sleep(Duration::from_millis(100)).await;
+    println!("a miss without redis: {:?}", misses(&alone, 0, KEYS).await.1 / u32::from(KEYS));
+    println!("a miss with redis: {:?}", misses(&shared, 0, KEYS).await.1 / u32::from(KEYS));
+    sleep(Duration::from_millis(500)).await;
+    let reader = server(&redis);
+    source(&reader, key(9999)).await;
+    let begin = Instant::now();
+    for id in 0..KEYS {
+        assert_eq!(source(&reader, key(id)).await, AnswerSource::Hit(Tier::Redis));
+    }
+    println!("a hit in redis of 16 kB: {:?}", begin.elapsed() / u32::from(KEYS));
+
+    let large = || async { Ok(filling(400)) };
+    entry_of(shared.get_or_fill(key(8888), Mode::Default, large).await.unwrap());
+    sleep(Duration::from_millis(500)).await;
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let reader = server(&redis);
+        source(&reader, key(9999)).await;
+        let begin = Instant::now();
+        let found = reader.get_or_fill(key(8888), Mode::OnlyIfCached, large).await.unwrap();
+        times.push(begin.elapsed());
+        assert_eq!(entry_of(found).0.rows(), 400_000);
+    }
+    times.sort();
+    println!("a hit in redis of 3.2 MB: median {:?}, slowest {:?}", times[10], times[19]);
 }

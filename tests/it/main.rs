@@ -1,5 +1,7 @@
 //! Integration tests: one binary, so that it links once.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod cache;
 mod cache_redis;
 mod support_redis;
