@@ -1,1 +1,7 @@
-fn main() {}
+//! Integration tests: one binary, so that it links once.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cache;
+mod cache_redis;
+mod support_redis;

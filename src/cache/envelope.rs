@@ -1,0 +1,307 @@
+//! How a result travels through Redis, and why it is believed on the way back.
+//!
+//! Owns: [`Seal`], the layout of values, the order in which they are checked.
+//! Must not know: connections, leases' timing, ✗ SQL.
+//!
+//! ```text
+//! magic "PLR1" | format u16 | flags u16 (0) | key 32 | payload length u64 | HMAC-SHA256 32 | payload: Arrow IPC stream
+//! ```
+//! Integers are little-endian. The HMAC covers everything before it and the payload. A value is untrusted until its HMAC was
+//! verified; only then does a decoder see it. The key is inside, so a value cannot be moved to another key, and keys are content
+//! digests, so an old value of the same key is still the right one.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use arrow::{
+    array::RecordBatch,
+    error::ArrowError,
+    ipc::{reader::StreamReader, writer::StreamWriter},
+};
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+
+use super::{entry::Entry, key::Key};
+use crate::error::{Code, Error, Result};
+
+/// Raised whenever the layout or the meaning of the payload changes; other versions are misses.
+const FORMAT: u16 = 1;
+const MAGIC: &[u8; 4] = b"PLR1";
+
+/// Magic, format, flags, key, payload length.
+const SIGNED_HEAD: usize = 4 + 2 + 2 + 32 + 8;
+pub(super) const TAG: usize = 32;
+
+/// What stands in front of the payload, in bytes.
+pub(super) const HEAD: usize = SIGNED_HEAD + TAG;
+
+/// Why a value was not believed. Each is a miss; the text is the metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Distrust {
+    Oversized,
+    Malformed,
+    OtherFormat,
+    OtherKey,
+    Forged,
+    Undecodable,
+}
+
+impl Distrust {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Oversized => "oversized",
+            Self::Malformed => "malformed",
+            Self::OtherFormat => "other_format",
+            Self::OtherKey => "other_key",
+            Self::Forged => "forged",
+            Self::Undecodable => "undecodable",
+        }
+    }
+}
+
+/// The secret that the servers on one Redis share.
+#[derive(Clone)]
+pub(super) struct Seal(Hmac<Sha256>);
+
+impl Seal {
+    /// A seal from 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// `invalid_config` for anything else. Short or default secrets are refused: whoever knows the secret can put numbers on
+    /// everybody's dashboards.
+    pub(super) fn from_hex(secret: &SecretString) -> Result<Self> {
+        let bad = || {
+            Error::new(Code::InvalidConfig, "the cache's hmac_key is not 64 hexadecimal digits")
+                .with_hint("make one with `openssl rand -hex 32` and give the same to every server on this Redis")
+        };
+        let digits = secret.expose_secret().trim().as_bytes();
+        if digits.len() != 64 {
+            return Err(bad());
+        }
+        let mut key = [0; 32];
+        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+            let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else { return Err(bad()) };
+            *byte = high << 4 | low;
+        }
+        Ok(Self(Hmac::new_from_slice(&key).expect("HMAC takes keys of any length")))
+    }
+
+    /// The tag over `parts` in a row. Each use begins with a magic of its own and has parts of fixed length in front, so no
+    /// message of one use is one of another.
+    pub(super) fn tag(&self, parts: [&[u8]; 2]) -> [u8; TAG] {
+        let mut mac = self.0.clone();
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Whether `tag` is the tag over `parts`, in constant time.
+    pub(super) fn verify(&self, parts: [&[u8]; 2], tag: &[u8]) -> bool {
+        let mut mac = self.0.clone();
+        parts.iter().for_each(|part| mac.update(part));
+        mac.verify_slice(tag).is_ok()
+    }
+
+    /// Encodes and signs an entry. Takes CPU in proportion to its size.
+    ///
+    /// # Errors
+    /// Arrow's, for a type that IPC cannot hold.
+    pub(super) fn close(&self, entry: &Entry) -> Result<Vec<u8>, ArrowError> {
+        let mut value = Vec::with_capacity(HEAD + entry.bytes() + 4096);
+        value.extend_from_slice(MAGIC);
+        value.extend_from_slice(&FORMAT.to_le_bytes());
+        value.extend_from_slice(&0_u16.to_le_bytes());
+        value.extend_from_slice(entry.key().as_bytes());
+        value.resize(HEAD, 0);
+        let mut writer = StreamWriter::try_new(value, entry.schema())?;
+        for batch in entry.batches() {
+            writer.write(batch)?;
+        }
+        writer.finish()?;
+        let mut value = writer.into_inner()?;
+        let payload_bytes = u64::try_from(value.len() - HEAD).unwrap_or(u64::MAX);
+        value[SIGNED_HEAD - 8..SIGNED_HEAD].copy_from_slice(&payload_bytes.to_le_bytes());
+        let tag = self.tag([&value[..SIGNED_HEAD], &value[HEAD..]]);
+        value[SIGNED_HEAD..HEAD].copy_from_slice(&tag);
+        Ok(value)
+    }
+
+    /// Checks and decodes what Redis had under `key`. Takes CPU in proportion to its size.
+    pub(super) fn open(&self, key: &Key, value: &Bytes, bytes_max: usize) -> Result<Entry, Distrust> {
+        let payload = self.trusted_payload(key, value, bytes_max)?;
+        // What is signed is what a peer wrote, yet its Arrow may be of another version than ours.
+        let decoded = catch_unwind(AssertUnwindSafe(|| decode(key, payload)));
+        decoded.map_err(|_| Distrust::Undecodable)?.map_err(|_| Distrust::Undecodable)
+    }
+
+    /// Cheap checks first, and none that reads more than was measured.
+    fn trusted_payload<'a>(&self, key: &Key, value: &'a [u8], bytes_max: usize) -> Result<&'a [u8], Distrust> {
+        if value.len() > bytes_max {
+            return Err(Distrust::Oversized);
+        }
+        let Some((head, rest)) = value.split_first_chunk::<SIGNED_HEAD>() else { return Err(Distrust::Malformed) };
+        let Some((tag, payload)) = rest.split_first_chunk::<TAG>() else { return Err(Distrust::Malformed) };
+        if &head[..4] != MAGIC {
+            return Err(Distrust::Malformed);
+        }
+        if head[4..6] != FORMAT.to_le_bytes() || head[6..8] != [0, 0] {
+            return Err(Distrust::OtherFormat);
+        }
+        if &head[8..40] != key.as_bytes() {
+            return Err(Distrust::OtherKey);
+        }
+        if head[40..] != u64::try_from(payload.len()).unwrap_or(u64::MAX).to_le_bytes() {
+            return Err(Distrust::Malformed);
+        }
+        if self.verify([head, payload], tag) { Ok(payload) } else { Err(Distrust::Forged) }
+    }
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Seal(..)")
+    }
+}
+
+fn decode(key: &Key, payload: &[u8]) -> Result<Entry, ArrowError> {
+    let mut reader = StreamReader::try_new(payload, None)?;
+    let schema = reader.schema();
+    let batches = reader.by_ref().collect::<Result<Vec<RecordBatch>, _>>()?;
+    Ok(Entry::new(*key, schema, batches))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::{
+        array::{Decimal128Array, Int64Array, StringViewArray},
+        datatypes::{DataType, Field, Schema},
+    };
+
+    use super::*;
+
+    const MAX: usize = 1 << 20;
+
+    fn seal(digit: &str) -> Seal {
+        Seal::from_hex(&SecretString::from(digit.repeat(64))).unwrap()
+    }
+
+    fn entry(key: u8) -> Entry {
+        let money = DataType::Decimal128(38, 9);
+        let named = Field::new("n", DataType::Int64, true).with_metadata([("pg".to_owned(), "int8".to_owned())].into());
+        let fields = vec![named, Field::new("s", DataType::Utf8View, true), Field::new("d", money, true)];
+        let schema = Arc::new(Schema::new(fields));
+        let columns: Vec<arrow::array::ArrayRef> = vec![
+            Arc::new(Int64Array::from(vec![Some(1), None, Some(i64::MIN)])),
+            Arc::new(StringViewArray::from(vec![Some("short"), Some("a string that is not inlined"), None])),
+            Arc::new(
+                Decimal128Array::from(vec![Some(i128::MAX >> 10), None, Some(-1)])
+                    .with_data_type(DataType::Decimal128(38, 9)),
+            ),
+        ];
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+        Entry::new(Key::new([key; 32]), schema, vec![batch.clone(), batch])
+    }
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        let (seal, entry) = (seal("a"), entry(1));
+        let value = Bytes::from(seal.close(&entry).unwrap());
+        let back = seal.open(entry.key(), &value, MAX).unwrap();
+        assert_eq!(back.schema(), entry.schema());
+        assert_eq!(back.batches(), entry.batches());
+        assert_eq!(back.rows(), 6);
+        assert!(back.bytes() < entry.bytes() + 4096, "{} against {}", back.bytes(), entry.bytes());
+    }
+
+    #[test]
+    fn an_empty_result_keeps_its_columns() {
+        let (seal, schema) = (seal("a"), Arc::clone(entry(1).schema()));
+        let empty = Entry::new(Key::new([1; 32]), Arc::clone(&schema), vec![]);
+        let value = Bytes::from(seal.close(&empty).unwrap());
+        let back = seal.open(empty.key(), &value, MAX).unwrap();
+        assert_eq!((back.schema(), back.rows(), back.batches().len()), (&schema, 0, 0));
+    }
+
+    fn check(change: impl FnOnce(&mut Vec<u8>), expect: Distrust) {
+        let (seal, entry) = (seal("a"), entry(1));
+        let mut value = seal.close(&entry).unwrap();
+        change(&mut value);
+        let found = seal.open(entry.key(), &Bytes::from(value), MAX);
+        assert_eq!(found.err(), Some(expect));
+    }
+
+    #[test]
+    fn nothing_but_the_genuine_value_is_believed() {
+        check(Vec::clear, Distrust::Malformed);
+        check(|value| value.truncate(HEAD - 1), Distrust::Malformed);
+        check(|value| value[0] ^= 1, Distrust::Malformed);
+        check(|value| value[4] += 1, Distrust::OtherFormat);
+        check(|value| value[6] = 1, Distrust::OtherFormat);
+        check(|value| value[8] ^= 1, Distrust::OtherKey);
+        check(|value| value[40] ^= 1, Distrust::Malformed);
+        check(|value| value.push(0), Distrust::Malformed);
+        check(|value| value[50] ^= 1, Distrust::Forged);
+        check(|value| value[HEAD + 1] ^= 1, Distrust::Forged);
+        check(|value| value.resize(MAX + 1, 0), Distrust::Oversized);
+        check(|value| *value = other_secret(), Distrust::Forged);
+        check(|value| *value = signed_garbage(), Distrust::Undecodable);
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        let (seal, entry) = (seal("a"), entry(1));
+        let genuine = seal.close(&entry).unwrap();
+        for bit in 0..genuine.len() * 8 {
+            let mut value = genuine.clone();
+            value[bit / 8] ^= 1 << (bit % 8);
+            assert!(seal.open(entry.key(), &Bytes::from(value), MAX).is_err(), "bit {bit}");
+        }
+    }
+
+    fn other_secret() -> Vec<u8> {
+        seal("b").close(&entry(1)).unwrap()
+    }
+
+    fn signed_garbage() -> Vec<u8> {
+        let mut value = seal("a").close(&entry(1)).unwrap();
+        value[HEAD..].fill(0xff);
+        let tag = seal("a").tag([&value[..SIGNED_HEAD], &value[HEAD..]]);
+        value[SIGNED_HEAD..HEAD].copy_from_slice(&tag);
+        value
+    }
+
+    #[test]
+    fn a_weak_secret_is_refused_with_a_way_to_make_one() {
+        for secret in ["", "changeme", &"a".repeat(63), &"g".repeat(64)] {
+            let error = Seal::from_hex(&SecretString::from(secret)).unwrap_err();
+            assert_eq!(error.code(), Code::InvalidConfig);
+            assert!(error.hint().unwrap().contains("openssl rand -hex 32"));
+            assert!(secret.is_empty() || !error.chain().contains(secret));
+        }
+    }
+
+    /// `cargo test --release --lib figures -- --ignored --nocapture`
+    #[test]
+    #[ignore = "prints figures"]
+    fn figures_of_the_envelope() {
+        let (seal, schema) = (seal("a"), Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)])));
+        let column = Arc::new(Int64Array::from_iter_values(0..500_000));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap();
+        let entry = Entry::new(Key::new([1; 32]), schema, vec![batch]);
+        let time = |what: &str, work: &dyn Fn()| {
+            let begin = std::time::Instant::now();
+            (0..20).for_each(|_| work());
+            println!("{what} 4 MB: {:?}", begin.elapsed() / 20);
+        };
+        let value = Bytes::from(seal.close(&entry).unwrap());
+        time("close", &|| drop(seal.close(&entry).unwrap()));
+        time("verify", &|| assert!(seal.trusted_payload(entry.key(), &value, 1 << 23).is_ok()));
+        time("open", &|| drop(seal.open(entry.key(), &value, 1 << 23).unwrap()));
+    }
+}
