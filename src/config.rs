@@ -27,7 +27,8 @@ pub use units::{ByteSize, parse_bytes, parse_duration};
 pub const DEFAULT_FILE: &str = "pilaster.toml";
 const PREFIX: &str = "PILASTER__";
 /// Keys that may come from a file named by `…_FILE`.
-const SECRETS: &[&str] = &["postgres.url", "postgres.password", "cache.redis_url", "cache.hmac_key", "snapshot.hash_key"];
+const SECRETS: &[&str] =
+    &["postgres.url", "postgres.password", "cache.redis_url", "cache.hmac_key", "snapshot.hash_key"];
 
 /// All settings.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -381,7 +382,8 @@ impl Config {
         match file {
             Some(file) => {
                 let text = std::fs::read_to_string(file).map_err(|error| {
-                    Error::new(Code::InvalidConfig, format!("cannot read {}: {error}", file.display())).with_cause(error)
+                    Error::new(Code::InvalidConfig, format!("cannot read {}: {error}", file.display()))
+                        .with_cause(error)
                 })?;
                 Self::from_parts(Some((&file.display().to_string(), &text)), &environment)
             }
@@ -401,7 +403,8 @@ impl Config {
             match key.strip_suffix("_file").filter(|secret| SECRETS.contains(secret)) {
                 Some(secret) => {
                     let text = std::fs::read_to_string(value).map_err(|error| {
-                        Error::new(Code::InvalidConfig, format!("{name}: cannot read {value}: {error}")).with_cause(error)
+                        Error::new(Code::InvalidConfig, format!("{name}: cannot read {value}: {error}"))
+                            .with_cause(error)
                     })?;
                     overrides.insert(secret.to_owned(), text.trim().to_owned());
                 }
@@ -430,8 +433,11 @@ impl Config {
     /// What other programs' variables say, where ours say nothing.
     fn fill_from(&mut self, environment: &HashMap<String, String>) {
         if self.postgres.url.is_none() {
-            self.postgres.url =
-                environment.get("DATABASE_URL").cloned().or_else(|| url_from_libpq(environment)).map(SecretString::from);
+            self.postgres.url = environment
+                .get("DATABASE_URL")
+                .cloned()
+                .or_else(|| url_from_libpq(environment))
+                .map(SecretString::from);
         }
         // Credentials of object stores keep their own names: AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, AZURE_….
         for (name, value) in environment {
@@ -469,7 +475,8 @@ impl Config {
                 "what comes back from Redis is believed only if signed; make a key with: openssl rand -hex 32",
             );
         }
-        for (key, secret) in [("cache.hmac_key", &self.cache.hmac_key), ("snapshot.hash_key", &self.snapshot.hash_key)] {
+        for (key, secret) in [("cache.hmac_key", &self.cache.hmac_key), ("snapshot.hash_key", &self.snapshot.hash_key)]
+        {
             if secret.as_ref().is_some_and(|secret| key_bytes(secret).is_none()) {
                 return wrong(key, "is not 32 bytes in hexadecimal", "make one with: openssl rand -hex 32");
             }

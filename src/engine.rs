@@ -19,12 +19,10 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use chrono::{DateTime, Utc};
 use datafusion::{
-    catalog::TableProvider,
-    common::ParamValues,
-    execution::SessionState,
-    logical_expr::LogicalPlan,
+    catalog::TableProvider, common::ParamValues, execution::SessionState, logical_expr::LogicalPlan,
     scalar::ScalarValue,
 };
+use futures::{StreamExt, TryStreamExt};
 
 use crate::{
     error::{Code, Error, Result},
@@ -32,11 +30,11 @@ use crate::{
     store::{Digest, Manifest, SnapshotVersion, Store, TableName},
 };
 
+/// Tables whose footers are read at the same time.
+const FOOTER_READS: usize = 8;
+
 pub use run::{BatchStream, Execution};
 pub use runtime::{EngineOptions, EngineRuntime};
-
-/// Field metadata that names a column's Postgres type where the Arrow type does not say it all.
-pub const PG_TYPE_KEY: &str = "pg_type";
 
 /// One snapshot, ready to be asked. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -121,6 +119,19 @@ impl Engine {
         self.0.manifest.as_of
     }
 
+    /// Reads every file's footer into the cache, so that the first queries do not.
+    pub async fn warm(&self) -> Result<()> {
+        let tables: Vec<_> = self.0.tables.values().cloned().collect();
+        let work = self.0.runtime.spawn(async move {
+            futures::stream::iter(tables)
+                .map(|table| async move { table.read_footers().await })
+                .buffer_unordered(FOOTER_READS)
+                .try_collect::<()>()
+                .await
+        });
+        work.await.map_err(|error| Error::internal("the engine stopped unexpectedly").with_cause(error))?
+    }
+
     /// Plans `sql`, whose parameters have `parameter_types` in the order of [`ReadOnlySql::names`].
     ///
     /// Runs on the engine's own threads, whose stacks are deep enough for long statements, until `deadline`.
@@ -150,10 +161,8 @@ impl Engine {
         gate::allow(&plan)?;
         let facts = gate::facts(&plan, self).map_err(failed)?;
         // Types settle in analysis: literals, coercions and our own rules.
-        let analyzed = state
-            .analyzer()
-            .execute_and_check(plan.clone(), state.config_options(), |_, _| {})
-            .map_err(failed)?;
+        let analyzed =
+            state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {}).map_err(failed)?;
         let schema = Arc::clone(analyzed.schema().inner());
         Ok(Prepared { plan, state, engine: self.clone(), schema, facts })
     }

@@ -51,7 +51,7 @@ mod text;
 mod time;
 
 pub use format::Format;
-pub use names::{PG_TYPE_KEY, postgres_type_name};
+pub use names::postgres_type_name;
 pub use stream::{StreamEncoder, encode};
 pub use table::table;
 

@@ -237,8 +237,11 @@ impl Service {
             Target::AdHoc(text) => {
                 request.principal.require(Role::Analyst)?;
                 if *request.principal.scope() != Scope::All {
-                    return Err(Error::new(Code::PermissionDenied, "SQL of your own cannot be limited to one tenant yet")
-                        .with_hint("use the named queries, which take the tenant from who asks"));
+                    return Err(Error::new(
+                        Code::PermissionDenied,
+                        "SQL of your own cannot be limited to one tenant yet",
+                    )
+                    .with_hint("use the named queries, which take the tenant from who asks"));
                 }
                 (Some(self.statement(text)?), None)
             }
@@ -311,7 +314,8 @@ impl Service {
         };
         let fill = {
             let inner = Arc::clone(&self.0);
-            let (prepared, bound, deadline) = (Arc::clone(&resolved.prepared), resolved.bound.clone(), resolved.deadline);
+            let (prepared, bound, deadline) =
+                (Arc::clone(&resolved.prepared), resolved.bound.clone(), resolved.deadline);
             move || async move { inner.fill(&prepared, &bound, deadline).await }
         };
         let answer = tokio::select! {

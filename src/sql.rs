@@ -13,3 +13,7 @@ pub use functions::install_functions;
 pub use parameter::{Numeric, ParameterType, ParameterValue, ScalarType};
 pub use statement::{Placeholder, ReadOnlySql, StatementLimits, quote_literal};
 pub use type_planner::PostgresTypes;
+
+/// Field metadata that names a column's Postgres type (`pg_type.typname`) where the Arrow type does not say it all: `uuid`,
+/// `jsonb`, `varchar`, an enum's own name.
+pub const PG_TYPE_KEY: &str = "pg_type";

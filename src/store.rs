@@ -101,13 +101,15 @@ impl Store {
         let folder = folder.canonicalize().map_err(unusable)?;
         let objects = object_store::local::LocalFileSystem::new_with_prefix(&folder)
             .map_err(|error| from_object_store("cannot open the store", error))?;
-        let url = Url::from_directory_path(&folder)
-            .map_err(|()| Error::new(Code::InvalidConfig, format!("store folder {} is not absolute", folder.display())))?;
+        let url = Url::from_directory_path(&folder).map_err(|()| {
+            Error::new(Code::InvalidConfig, format!("store folder {} is not absolute", folder.display()))
+        })?;
         Ok(Self { objects: Arc::new(objects), prefix: Path::default(), url, local: Some(folder) })
     }
 
     fn open_remote(location: &str, options: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
-        let hint = "a store is a folder or a URL: file://, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix";
+        let hint =
+            "a store is a folder or a URL: file://, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix";
         let url = Url::parse(location).map_err(|error| {
             Error::new(Code::InvalidConfig, format!("store {location:?} is not a URL: {error}")).with_hint(hint)
         })?;
@@ -147,7 +149,8 @@ impl Store {
         }
         let bytes = self.get(&path).await?;
         let identity: Identity = serde_json::from_slice(&bytes).map_err(|error| {
-            Error::new(Code::CorruptStore, format!("{path} in {} is not a store's identity", self.url)).with_cause(error)
+            Error::new(Code::CorruptStore, format!("{path} in {} is not a store's identity", self.url))
+                .with_cause(error)
         })?;
         Ok(identity.id)
     }
@@ -158,9 +161,9 @@ impl Store {
         let mut versions: Vec<SnapshotVersion> = self
             .objects
             .list(Some(&folder))
-            .try_filter_map(|object| async move {
-                Ok(object.location.filename().and_then(SnapshotVersion::from_file_name))
-            })
+            .try_filter_map(
+                |object| async move { Ok(object.location.filename().and_then(SnapshotVersion::from_file_name)) },
+            )
             .try_collect()
             .await
             .map_err(|error| from_object_store("cannot list the snapshots", error))?;
@@ -229,7 +232,9 @@ impl Store {
     pub async fn verify_file(&self, file: &DataFile, verification: Verification) -> Result<()> {
         let path = self.file_path(&file.path);
         let found = self.objects.head(&path).await.map_err(|error| match error {
-            object_store::Error::NotFound { .. } => Error::new(Code::SnapshotNotFound, "the file is gone: pruned or removed"),
+            object_store::Error::NotFound { .. } => {
+                Error::new(Code::SnapshotNotFound, "the file is gone: pruned or removed")
+            }
             error => from_object_store("cannot look at the file", error),
         })?;
         if found.size != file.bytes {
@@ -279,7 +284,10 @@ impl Store {
             Code::Conflict,
             format!("snapshot {} was published by run {} meanwhile", manifest.version, published.run_id),
         )
-        .with_detail(format!("run {} began before that and is given up; what it wrote will be pruned", manifest.run_id)))
+        .with_detail(format!(
+            "run {} began before that and is given up; what it wrote will be pruned",
+            manifest.run_id
+        )))
     }
 
     /// Opens a new data file of `run` for writing.
@@ -298,8 +306,11 @@ impl Store {
         let path = self.file_path(&file.path);
         let hash = self.hash(&path).await?;
         if hash != file.blake3 {
-            return Err(Error::new(Code::CorruptStore, format!("{} was read back with other bytes than written", file.path))
-                .with_hint("the store loses or changes data; check its disk or provider"));
+            return Err(Error::new(
+                Code::CorruptStore,
+                format!("{} was read back with other bytes than written", file.path),
+            )
+            .with_hint("the store loses or changes data; check its disk or provider"));
         }
         parquet_footer::summary(&self.objects, &path, file.bytes).await
     }
@@ -380,7 +391,9 @@ impl Store {
 fn from_object_store(doing: &str, error: object_store::Error) -> Error {
     let code = match &error {
         object_store::Error::NotFound { .. } => Code::NotFound,
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => Code::InvalidConfig,
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            Code::InvalidConfig
+        }
         _ => Code::Unavailable,
     };
     Error::new(code, format!("{doing}: {error}")).with_cause(error)

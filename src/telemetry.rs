@@ -61,9 +61,8 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
     let builder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), BUCKETS)
         .map_err(|error| Error::internal("the metrics' buckets are wrong").with_cause(error))?;
-    let handle = builder
-        .install_recorder()
-        .map_err(|error| Error::internal("metrics were started twice").with_cause(error))?;
+    let handle =
+        builder.install_recorder().map_err(|error| Error::internal("metrics were started twice").with_cause(error))?;
     describe_counter!(QUERIES_TOTAL, "Queries by dashboard, query, cache outcome and error code");
     describe_histogram!(QUERY_SECONDS, Unit::Seconds, "From a query's request to its first row");
     describe_gauge!(SNAPSHOT_VERSION, "The snapshot version that is served");
@@ -76,7 +75,11 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
 }
 
 /// Counts a query. Labels are bounded: queries are files, and SQL of their own is one label.
-pub fn query_answered(query: Option<(&str, &str)>, elapsed: Duration, outcome: std::result::Result<&'static str, Code>) {
+pub fn query_answered(
+    query: Option<(&str, &str)>,
+    elapsed: Duration,
+    outcome: std::result::Result<&'static str, Code>,
+) {
     let (dashboard, name) = query.unwrap_or(("", "ad hoc"));
     let (cache, error) = match outcome {
         Ok(cache) => (cache, ""),

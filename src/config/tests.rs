@@ -15,11 +15,14 @@ fn an_empty_file_gives_the_defaults() {
 #[test]
 fn the_environment_wins_over_the_file() {
     let file = "[server]\nlisten = \"127.0.0.1:1\"\n[snapshot]\nconnections = 2\nschemas = [\"a\", \"b\"]";
-    let config = load(file, &[
-        ("PILASTER__SERVER__LISTEN", "127.0.0.1:2"),
-        ("PILASTER__ENGINE__MEMORY", "2GiB"),
-        ("PILASTER__SNAPSHOT__EXCLUDE_TABLES", "public.a, public.b"),
-    ])
+    let config = load(
+        file,
+        &[
+            ("PILASTER__SERVER__LISTEN", "127.0.0.1:2"),
+            ("PILASTER__ENGINE__MEMORY", "2GiB"),
+            ("PILASTER__SNAPSHOT__EXCLUDE_TABLES", "public.a, public.b"),
+        ],
+    )
     .unwrap();
     assert_eq!(config.server.listen.port(), 2);
     assert_eq!(config.snapshot.connections, 2);

@@ -27,7 +27,9 @@ fn classify(error: &DataFusionError) -> Error {
         DataFusionError::SQL(inner, _) => Error::new(Code::InvalidSql, tidy(&inner.to_string())).with_sqlstate("42601"),
         DataFusionError::Plan(message) => from_plan(message),
         DataFusionError::SchemaError(inner, _) => from_schema(inner),
-        DataFusionError::NotImplemented(message) => Error::new(Code::UnsupportedSql, tidy(message)).with_sqlstate("0A000"),
+        DataFusionError::NotImplemented(message) => {
+            Error::new(Code::UnsupportedSql, tidy(message)).with_sqlstate("0A000")
+        }
         DataFusionError::Execution(message) => from_execution(message),
         DataFusionError::ArrowError(inner, _) => from_arrow(inner),
         DataFusionError::ResourcesExhausted(_) => {
@@ -144,7 +146,9 @@ fn tidy(message: &str) -> String {
     let line = message.split("\n\nbacktrace").next().unwrap_or(message);
     let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut line = line.as_str();
-    for prefix in ["Error during planning: ", "Execution error: ", "Arrow error: ", "sql parser error: ", "ParserError(\""] {
+    for prefix in
+        ["Error during planning: ", "Execution error: ", "Arrow error: ", "sql parser error: ", "ParserError(\""]
+    {
         line = line.strip_prefix(prefix).unwrap_or(line);
     }
     let line = line.trim_end_matches('.');

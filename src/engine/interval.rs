@@ -60,7 +60,8 @@ fn from_parts(parts: &ArrayRef) -> Result<ArrayRef> {
             }
             // The engine counts nanoseconds, which end after 292 years of hours; the days and months have no such end.
             let nanoseconds = microseconds.value(row).checked_mul(1_000).ok_or_else(|| {
-                let error = Error::new(Code::InvalidValue, "an interval of more than 292 years in hours is out of range");
+                let error =
+                    Error::new(Code::InvalidValue, "an interval of more than 292 years in hours is out of range");
                 DataFusionError::External(Box::new(error.with_sqlstate("22015")))
             })?;
             Ok(Some(IntervalMonthDayNano::new(months.value(row), days.value(row), nanoseconds)))

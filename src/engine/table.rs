@@ -15,7 +15,8 @@ use datafusion::{
     datasource::{
         listing::PartitionedFile,
         physical_plan::{
-            FileGroup, FileScanConfigBuilder, ParquetSource, parquet::CachedParquetFileReaderFactory,
+            FileGroup, FileScanConfigBuilder, ParquetSource,
+            parquet::{CachedParquetFileReaderFactory, ParquetFileReaderFactory},
         },
         source::DataSourceExec,
         table_schema::TableSchema,
@@ -23,15 +24,17 @@ use datafusion::{
     execution::object_store::ObjectStoreUrl,
     logical_expr::{Expr, TableProviderFilterPushDown, TableType},
     physical_expr::ScalarFunctionExpr,
-    physical_plan::{ExecutionPlan, PhysicalExpr, empty::EmptyExec, expressions::Column, projection::ProjectionExec},
+    physical_plan::{
+        ExecutionPlan, PhysicalExpr, empty::EmptyExec, expressions::Column, metrics::ExecutionPlanMetricsSet,
+        projection::ProjectionExec,
+    },
 };
+use parquet::{arrow::arrow_reader::ArrowReaderOptions, file::metadata::PageIndexPolicy};
 
-use super::{
-    EngineRuntime, PG_TYPE_KEY, interval,
-    runtime::store_url,
-};
+use super::{EngineRuntime, interval, runtime::store_url};
 use crate::{
     error::{Code, Error, Result},
+    sql::PG_TYPE_KEY,
     store::{self, ColumnType, Store, TableName},
 };
 
@@ -57,7 +60,8 @@ impl SnapshotTable {
                 None => field,
             }
         };
-        let seen: Vec<Field> = table.columns.iter().map(|column| field(column, seen_type(column.column_type))).collect();
+        let seen: Vec<Field> =
+            table.columns.iter().map(|column| field(column, seen_type(column.column_type))).collect();
         let stored: Vec<Field> =
             table.columns.iter().map(|column| field(column, read_type(column.column_type))).collect();
         let stored = Arc::new(Schema::new(stored));
@@ -67,8 +71,8 @@ impl SnapshotTable {
         for file in &table.files {
             let statistics = Arc::new(file_statistics(table, file)?);
             of_files.push(Arc::clone(&statistics));
-            let mut planned = PartitionedFile::new(store.file_path(&file.path).to_string(), file.bytes)
-                .with_statistics(statistics);
+            let mut planned =
+                PartitionedFile::new(store.file_path(&file.path).to_string(), file.bytes).with_statistics(statistics);
             planned.metadata_size_hint = usize::try_from(file.footer_bytes).ok();
             files.push(planned);
         }
@@ -90,6 +94,23 @@ impl SnapshotTable {
 
     pub(super) fn name(&self) -> &TableName {
         &self.name
+    }
+
+    /// Reads the footers and page indexes of all files into the cache that scans read them from.
+    pub(super) async fn read_footers(&self) -> Result<()> {
+        let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
+            Error::new(Code::Unavailable, format!("table {}: a file's footer cannot be read: {error}", self.name))
+        };
+        let metrics = ExecutionPlanMetricsSet::new();
+        for file in &self.files {
+            let mut reader = self
+                .readers
+                .create_reader(0, file.clone(), file.metadata_size_hint, &metrics)
+                .map_err(|error| unreadable(error.into()))?;
+            let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
+            reader.get_metadata(Some(&options)).await.map_err(|error| unreadable(error.into()))?;
+        }
+        Ok(())
     }
 
     /// Every file whole, spread over the partitions; the library splits them further by row group.
@@ -155,7 +176,8 @@ impl TableProvider for SnapshotTable {
         if self.files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&projection)?))));
         }
-        let options = TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
+        let options =
+            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
         let source = ParquetSource::new(self.stored.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::clone(&self.readers) as _);
@@ -206,8 +228,20 @@ fn postgres_name(column: &store::Column) -> Option<&str> {
     let plain = column.treatment == store::Treatment::Plain;
     let told = matches!(
         column.postgres_type.as_str(),
-        "bool" | "int2" | "int4" | "int8" | "float4" | "float8" | "numeric" | "text" | "bytea" | "date" | "time"
-            | "timestamp" | "timestamptz" | "interval"
+        "bool"
+            | "int2"
+            | "int4"
+            | "int8"
+            | "float4"
+            | "float8"
+            | "numeric"
+            | "text"
+            | "bytea"
+            | "date"
+            | "time"
+            | "timestamp"
+            | "timestamptz"
+            | "interval"
     );
     // A value that travelled as text or as a hash is text to whoever reads it.
     (plain && !told).then_some(column.postgres_type.as_str())

@@ -4,7 +4,7 @@
 //! Must not know: text formats, but for the text of what Parquet cannot hold.
 //!
 //! Views (`Utf8View`, `BinaryView`, `ListView`) become the types that every Arrow reader knows. Field metadata stays, so
-//! [`PG_TYPE_KEY`] tells the Postgres type. Parquet has no type for Postgres's intervals (nor for durations, unions and
+//! [`crate::sql::PG_TYPE_KEY`] tells the Postgres type. Parquet has no type for Postgres's intervals (nor for durations, unions and
 //! structs without fields); such columns are Postgres's text there, and lose nothing.
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use parquet::{
 use super::{
     Numbers,
     column::{Column, check_batch, columns},
-    names::{PG_TYPE_KEY, postgres_type_name, unique_names},
+    names::{postgres_type_name, unique_names},
     stream::Encoder,
 };
 use crate::error::{Error, Result};
@@ -203,7 +203,7 @@ fn parquet_holds(data_type: &DataType) -> bool {
 /// The column as text, with its Postgres type in the metadata.
 fn text_field(field: &Field) -> FieldRef {
     let mut metadata = field.metadata().clone();
-    metadata.insert(PG_TYPE_KEY.to_owned(), postgres_type_name(field).into_owned());
+    metadata.insert(crate::sql::PG_TYPE_KEY.to_owned(), postgres_type_name(field).into_owned());
     Arc::new(Field::new(field.name(), DataType::Utf8, true).with_metadata(metadata))
 }
 

@@ -7,9 +7,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 
-/// The key of field metadata that holds the Postgres type's name (`pg_type.typname`), where the Arrow type alone does not
-/// say it: `uuid`, `jsonb`, `varchar`, an enum's name, `_text` for an array.
-pub const PG_TYPE_KEY: &str = "pg_type";
+use crate::sql::PG_TYPE_KEY;
 
 const EXTENSION_KEY: &str = "ARROW:extension:name";
 

@@ -90,7 +90,8 @@ impl Library {
         let catalog = self.read(&fingerprint, &before);
         for (path, error) in &catalog.broken {
             if before.broken.get(path).map(Error::message) != Some(error.message()) {
-                let kept = names_of(path).is_some_and(|(dashboard, name, _)| catalog.queries.contains_key(&(dashboard, name)));
+                let kept =
+                    names_of(path).is_some_and(|(dashboard, name, _)| catalog.queries.contains_key(&(dashboard, name)));
                 tracing::error!(file = %path.display(), %error, hint = error.hint(), kept, "a query's file cannot be used");
             }
         }

@@ -135,7 +135,10 @@ impl NamedQuery {
         };
         let (name, kind) = head.split_once(char::is_whitespace).ok_or_else(|| wrong("@param is incomplete", shape))?;
         if !name.chars().all(|letter| letter.is_alphanumeric() || letter == '_') {
-            return Err(wrong(format!("{name:?} is not a parameter's name"), "use letters, digits and _, without the $"));
+            return Err(wrong(
+                format!("{name:?} is not a parameter's name"),
+                "use letters, digits and _, without the $",
+            ));
         }
         if RESERVED.contains(&name) || OPTIONS.contains(&name) {
             return Err(wrong(format!("the name {name:?} is reserved"), "choose another name"));
@@ -149,7 +152,10 @@ impl NamedQuery {
             Some("null" | "NULL") => Some(ParameterValue::Null),
             Some(text) => Some(parse_value(kind, text).ok_or_else(|| {
                 let (format, example) = kind.scalar.format();
-                wrong(format!("the default {text:?} is not of type {kind}"), format!("write {format}, for example {example}"))
+                wrong(
+                    format!("the default {text:?} is not of type {kind}"),
+                    format!("write {format}, for example {example}"),
+                )
             })?),
         };
         self.parameters.push(Parameter { name: name.to_owned(), kind, default });
@@ -158,8 +164,9 @@ impl NamedQuery {
 
     fn set_timeout(&mut self, rest: &str) -> Result<()> {
         let timeout = parse_duration(rest).filter(|timeout| !timeout.is_zero());
-        self.timeout =
-            Some(timeout.ok_or_else(|| wrong(format!("{rest:?} is not a duration"), "write -- @timeout 2s, or 500ms"))?);
+        self.timeout = Some(
+            timeout.ok_or_else(|| wrong(format!("{rest:?} is not a duration"), "write -- @timeout 2s, or 500ms"))?,
+        );
         Ok(())
     }
 
@@ -175,25 +182,28 @@ impl NamedQuery {
         Ok(())
     }
 
+    /// A list's name may be repeated, as in a query string.
     fn parse_sample(&self, rest: &str) -> Result<Vec<(String, ParameterValue)>> {
-        rest.split_whitespace()
-            .map(|word| {
-                let (name, text) = word
-                    .split_once('=')
-                    .ok_or_else(|| wrong(format!("{word:?} is not name=value"), "write -- @sample from=2026-01-01"))?;
-                let parameter = self.parameter(name).ok_or_else(|| {
-                    wrong(format!("@sample gives {name:?}, which is not declared"), "declare it with @param")
-                })?;
-                if text == "null" {
-                    return Ok((name.to_owned(), ParameterValue::Null));
-                }
-                let value = parse_value(parameter.kind, text).ok_or_else(|| {
-                    let (format, _) = parameter.kind.scalar.format();
-                    wrong(format!("{text:?} is not of type {}", parameter.kind), format!("write {format}"))
-                })?;
-                Ok((name.to_owned(), value))
-            })
-            .collect()
+        let mut sample: Vec<(String, ParameterValue)> = Vec::new();
+        for word in rest.split_whitespace() {
+            let (name, text) = word
+                .split_once('=')
+                .ok_or_else(|| wrong(format!("{word:?} is not name=value"), "write -- @sample from=2026-01-01"))?;
+            let parameter = self.parameter(name).ok_or_else(|| {
+                wrong(format!("@sample gives {name:?}, which is not declared"), "declare it with @param")
+            })?;
+            let value = if text == "null" { Some(ParameterValue::Null) } else { parse_value(parameter.kind, text) };
+            let value = value.ok_or_else(|| {
+                let (format, _) = parameter.kind.scalar.format();
+                wrong(format!("{text:?} is not of type {}", parameter.kind), format!("write {format}"))
+            })?;
+            match (sample.iter_mut().find(|(given, _)| given == name), value) {
+                (None, value) => sample.push((name.to_owned(), value)),
+                (Some((_, ParameterValue::List(items))), ParameterValue::List(more)) => items.extend(more),
+                (Some(_), _) => return Err(wrong(format!("@sample gives {name:?} twice"), "give it once")),
+            }
+        }
+        Ok(sample)
     }
 
     /// Every `$name` is declared, and every declared parameter is used.
@@ -207,9 +217,10 @@ impl NamedQuery {
             ));
         }
         match self.parameters.iter().find(|parameter| !sql.names().contains(&parameter.name)) {
-            Some(unused) => {
-                Err(wrong(format!("@param {} is declared and not used", unused.name), "remove it, or use it in the SQL"))
-            }
+            Some(unused) => Err(wrong(
+                format!("@param {} is declared and not used", unused.name),
+                "remove it, or use it in the SQL",
+            )),
             None => Ok(()),
         }
     }
@@ -217,7 +228,7 @@ impl NamedQuery {
 
 /// The type of a reserved parameter; the tenant's is configured.
 #[must_use]
-pub fn reserved_type(name: &str, tenant: ScalarType) -> Option<ParameterType> {
+pub(super) fn reserved_type(name: &str, tenant: ScalarType) -> Option<ParameterType> {
     match name {
         "tenant" => Some(ParameterType::scalar(tenant)),
         "now" => Some(ParameterType::scalar(ScalarType::Timestamptz)),
@@ -270,7 +281,7 @@ mod tests {
         let query = parse(
             "-- Monthly revenue\n-- by plan.\n-- @param from date\n-- @param plans text[] = pro, team\n\
              -- @param top int4 = 5\n-- @timeout 2s\n-- @chart line x=month y=revenue\n\
-             -- @sample from=2026-01-01 plans=pro\n\
+             -- @sample from=2026-01-01 plans=pro plans=team\n\
              SELECT $from AS a, $plans AS b, $top AS c, $tenant AS d -- @param is not read here",
         )
         .unwrap();
@@ -281,7 +292,7 @@ mod tests {
         assert_eq!(query.parameters[1].default, Some(ParameterValue::List(vec![text("pro"), text("team")])));
         assert_eq!(query.parameters[2].default, Some(ParameterValue::Int4(5)));
         assert_eq!(query.chart.unwrap().channels, [("x".into(), "month".into()), ("y".into(), "revenue".into())]);
-        assert_eq!(query.samples[0][1], ("plans".into(), ParameterValue::List(vec![text("pro")])));
+        assert_eq!(query.samples[0][1], ("plans".into(), ParameterValue::List(vec![text("pro"), text("team")])));
     }
 
     #[test]
@@ -303,6 +314,7 @@ mod tests {
         check("-- @timeout soon\nSELECT 1", "is not a duration");
         check("-- @chart x=a\nSELECT 1", "@chart has no kind");
         check("-- @sample y=1\nSELECT 1", "not declared");
+        check("-- @param x int4\n-- @sample x=1 x=2\nSELECT $x", "twice");
         check("DELETE FROM t", "DELETE is not allowed");
     }
 

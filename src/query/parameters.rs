@@ -94,7 +94,9 @@ impl RawParameters {
             Some(several) => {
                 let texts = several.iter().map(|value| match value {
                     RawValue::Text(text) => Ok(ParameterValue::Text(text.clone())),
-                    RawValue::Json(_) => Err(Error::new(Code::InvalidParameter, format!("parameter {name:?} is given twice"))),
+                    RawValue::Json(_) => {
+                        Err(Error::new(Code::InvalidParameter, format!("parameter {name:?} is given twice")))
+                    }
                 });
                 let kind = ParameterType { scalar: ScalarType::Text, is_list: true };
                 Ok((kind, ParameterValue::List(texts.collect::<Result<_>>()?)))
@@ -108,11 +110,10 @@ impl RawParameters {
 
     fn refuse_reserved(&self) -> Result<()> {
         match self.0.keys().find(|name| named::RESERVED.contains(&name.as_str())) {
-            Some(name) if name == "timezone" => Err(Error::new(
-                Code::InvalidParameter,
-                "the time zone is an option of the request, not a parameter",
-            )
-            .with_hint("send it in the query string, as in ?timezone=Europe/Berlin")),
+            Some(name) if name == "timezone" => {
+                Err(Error::new(Code::InvalidParameter, "the time zone is an option of the request, not a parameter")
+                    .with_hint("send it in the query string, as in ?timezone=Europe/Berlin"))
+            }
             Some(name) => Err(Error::new(Code::InvalidParameter, format!("parameter {name:?} is reserved"))
                 .with_hint("it comes from who asks and from the snapshot, never from the request")),
             None => Ok(()),
@@ -159,8 +160,11 @@ impl Reserved<'_> {
                 Scope::All => ParameterValue::Null,
                 Scope::Tenant(tenant) => self.tenant_type.parse(tenant.as_str()).ok_or_else(|| {
                     let (format, _) = self.tenant_type.format();
-                    Error::new(Code::InvalidRequest, format!("the tenant {tenant:?} is not of type {}", self.tenant_type))
-                        .with_hint(format!("a tenant is {format} here; access.tenant_type says so"))
+                    Error::new(
+                        Code::InvalidRequest,
+                        format!("the tenant {tenant:?} is not of type {}", self.tenant_type),
+                    )
+                    .with_hint(format!("a tenant is {format} here; access.tenant_type says so"))
                 })?,
             },
             "now" => ParameterValue::Timestamptz(self.now),
@@ -276,7 +280,8 @@ mod tests {
 
     #[test]
     fn a_query_string_is_typed() {
-        let check = |text: &str, expect: &[&str]| assert_eq!(bind(&pairs(text), &Scope::All).unwrap(), expect, "{text}");
+        let check =
+            |text: &str, expect: &[&str]| assert_eq!(bind(&pairs(text), &Scope::All).unwrap(), expect, "{text}");
         let tail = ["NULL::int8", "'1970-01-01T00:00:00Z'::timestamptz"];
         check("day=2024-12-01", &["'2024-12-01'::date", "'5'::int4", "NULL::text[]", tail[0], tail[1]]);
         check(
@@ -292,7 +297,10 @@ mod tests {
         let error = bind(&pairs("day=2024-12-01&tenant=7"), &scope).unwrap_err();
         assert!(error.message().contains("reserved"), "{error}");
         let odd = Scope::Tenant(TenantId::new("x").unwrap());
-        assert!(bind(&pairs("day=2024-12-01"), &odd).is_err(), "a tenant of the wrong type must not become NULL, which is all");
+        assert!(
+            bind(&pairs("day=2024-12-01"), &odd).is_err(),
+            "a tenant of the wrong type must not become NULL, which is all"
+        );
     }
 
     #[test]
@@ -307,14 +315,24 @@ mod tests {
             "parameter \"day\": \"2024-13-01\" is not a date; use YYYY-MM-DD",
             "for example ?day=2024-12-01",
         );
-        check("", Code::MissingParameter, "parameter \"day\" is missing", "give YYYY-MM-DD, for example ?day=2024-12-01");
+        check(
+            "",
+            Code::MissingParameter,
+            "parameter \"day\" is missing",
+            "give YYYY-MM-DD, for example ?day=2024-12-01",
+        );
         check(
             "day=2024-12-01&dya=1",
             Code::UnknownParameter,
             "query d/q has no parameter \"dya\"",
             "this query takes day, top, plans",
         );
-        check("day=2024-12-01&top=1&top=2", Code::InvalidParameter, "parameter \"top\" is given 2 times", "give it once");
+        check(
+            "day=2024-12-01&top=1&top=2",
+            Code::InvalidParameter,
+            "parameter \"top\" is given 2 times",
+            "give it once",
+        );
     }
 
     #[test]

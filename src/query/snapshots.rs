@@ -25,11 +25,7 @@ pub(super) struct Served {
 
 impl Default for Served {
     fn default() -> Self {
-        Self {
-            newest: ArcSwapOption::empty(),
-            pinned: moka::sync::Cache::new(PINNED_MAX),
-            refreshing: Mutex::new(()),
-        }
+        Self { newest: ArcSwapOption::empty(), pinned: moka::sync::Cache::new(PINNED_MAX), refreshing: Mutex::new(()) }
     }
 }
 
@@ -79,8 +75,11 @@ impl Service {
                 }
                 let manifest = self.0.store.manifest(*version).await?;
                 if !self.0.store.is_readable(&manifest).await {
-                    return Err(Error::new(Code::SnapshotNotFound, format!("the files of snapshot {version} have been pruned"))
-                        .with_hint("GET /v1/snapshots says which versions can still be read"));
+                    return Err(Error::new(
+                        Code::SnapshotNotFound,
+                        format!("the files of snapshot {version} have been pruned"),
+                    )
+                    .with_hint("GET /v1/snapshots says which versions can still be read"));
                 }
                 self.0.store.verify(&manifest, self.0.verification).await?;
                 let engine = Engine::open(&self.0.store, Arc::new(manifest), &self.0.runtime)?;
@@ -92,7 +91,7 @@ impl Service {
 }
 
 fn pending() -> Error {
-    Error::new(Code::SnapshotPending, "there is no snapshot yet")
-        .with_retry_after(Duration::from_secs(2))
-        .with_hint("the first one is being taken, or take one with pilaster snapshot; GET /v1/snapshots shows its progress")
+    Error::new(Code::SnapshotPending, "there is no snapshot yet").with_retry_after(Duration::from_secs(2)).with_hint(
+        "the first one is being taken, or take one with pilaster snapshot; GET /v1/snapshots shows its progress",
+    )
 }

@@ -212,7 +212,9 @@ impl ParameterType {
             ScalarType::Int4 => Arc::new(collect!(Int32Array, Int4, |value: &i32| *value)),
             ScalarType::Int8 => Arc::new(collect!(Int64Array, Int8, |value: &i64| *value)),
             ScalarType::Float8 => Arc::new(collect!(Float64Array, Float8, |value: &f64| *value)),
-            ScalarType::Text | ScalarType::Uuid => Arc::new(collect!(StringArray, Text, |value: &String| value.clone())),
+            ScalarType::Text | ScalarType::Uuid => {
+                Arc::new(collect!(StringArray, Text, |value: &String| value.clone()))
+            }
             ScalarType::Date => Arc::new(collect!(Date32Array, Date, |value: &NaiveDate| days(*value))),
             ScalarType::Timestamp => {
                 Arc::new(collect!(TimestampMicrosecondArray, Timestamp, |value: &NaiveDateTime| value
@@ -229,8 +231,7 @@ impl ParameterType {
                     _ => None,
                 });
                 let (precision, scale) = Numeric::common_type(numerics);
-                let array =
-                    collect!(Decimal128Array, Numeric, |value: &Numeric| value.at_scale(scale));
+                let array = collect!(Decimal128Array, Numeric, |value: &Numeric| value.at_scale(scale));
                 let array = array.with_precision_and_scale(precision, scale as i8);
                 Arc::new(array.expect("the common type holds every value"))
             }
@@ -394,7 +395,10 @@ fn parse_timestamptz(text: &str) -> Option<DateTime<Utc>> {
     if let Some(index) = text.rfind(' ') {
         text.replace_range(index..=index, "+");
     }
-    DateTime::parse_from_rfc3339(&text).ok().map(|value| value.to_utc()).filter(|value| micros_are_exact(&value.naive_utc()))
+    DateTime::parse_from_rfc3339(&text)
+        .ok()
+        .map(|value| value.to_utc())
+        .filter(|value| micros_are_exact(&value.naive_utc()))
 }
 
 /// Postgres rounds finer times; a parameter that would be rounded is refused instead.
@@ -457,8 +461,11 @@ mod tests {
         };
         check("text", ParameterValue::Text("it's".into()), "'it''s'::text");
         check("int8", ParameterValue::Null, "NULL::int8");
-        check("text[]", ParameterValue::List(vec![ParameterValue::Text("a,b".into()), ParameterValue::Null]),
-            "ARRAY['a,b', NULL]::text[]");
+        check(
+            "text[]",
+            ParameterValue::List(vec![ParameterValue::Text("a,b".into()), ParameterValue::Null]),
+            "ARRAY['a,b', NULL]::text[]",
+        );
         check("int4[]", ParameterValue::List(Vec::new()), "ARRAY[]::int4[]");
     }
 

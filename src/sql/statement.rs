@@ -167,13 +167,16 @@ fn number_placeholders(statement: &mut Statement, names: &[String]) {
 }
 
 fn too_large(message: String) -> Error {
-    Error::new(Code::StatementTooLarge, message)
-        .with_hint("long lists belong in a parameter, as in WHERE id = ANY($ids); the limits are engine.statement_*_max")
+    Error::new(Code::StatementTooLarge, message).with_hint(
+        "long lists belong in a parameter, as in WHERE id = ANY($ids); the limits are engine.statement_*_max",
+    )
 }
 
 fn from_tokenizer(text: &str, error: TokenizerError) -> Error {
     let start = offset_of(text, &line_starts(text), error.location);
-    Error::new(Code::InvalidSql, lower_first(&error.message)).with_sqlstate("42601").with_position(position_of(text, start))
+    Error::new(Code::InvalidSql, lower_first(&error.message))
+        .with_sqlstate("42601")
+        .with_position(position_of(text, start))
 }
 
 fn from_parser(text: &str, error: &ParserError) -> Error {
@@ -182,9 +185,7 @@ fn from_parser(text: &str, error: &ParserError) -> Error {
             let (message, location) = split_location(message);
             let error = Error::new(Code::InvalidSql, lower_first(message)).with_sqlstate("42601");
             match location {
-                Some(location) => {
-                    error.with_position(position_of(text, offset_of(text, &line_starts(text), location)))
-                }
+                Some(location) => error.with_position(position_of(text, offset_of(text, &line_starts(text), location))),
                 None => error,
             }
         }
@@ -261,7 +262,14 @@ mod tests {
         check(&"x".repeat(10_001), Code::StatementTooLarge, "bytes");
         check(&format!("SELECT 1{}", "+1".repeat(600)), Code::StatementTooLarge, "tokens");
         check(&format!("SELECT {}1{}", "(".repeat(300), ")".repeat(300)), Code::StatementTooLarge, "nests");
-        for verb in ["DELETE FROM t", "SET x = 1", "COPY t TO 'f'", "CREATE TABLE t (a int)", "EXPLAIN SELECT 1", "DROP TABLE t"] {
+        for verb in [
+            "DELETE FROM t",
+            "SET x = 1",
+            "COPY t TO 'f'",
+            "CREATE TABLE t (a int)",
+            "EXPLAIN SELECT 1",
+            "DROP TABLE t",
+        ] {
             check(verb, Code::UnsupportedSql, "is not allowed here");
         }
     }

@@ -32,8 +32,16 @@ pub struct DataFileWriter {
 }
 
 enum Sink {
-    Local { file: File, path: PathBuf },
-    Remote { objects: Arc<dyn ObjectStore>, path: object_store::path::Path, upload: Option<WriteMultipart>, runtime: Handle },
+    Local {
+        file: File,
+        path: PathBuf,
+    },
+    Remote {
+        objects: Arc<dyn ObjectStore>,
+        path: object_store::path::Path,
+        upload: Option<WriteMultipart>,
+        runtime: Handle,
+    },
 }
 
 /// A data file that is in the store, durably.
@@ -134,7 +142,10 @@ fn write_and_link(draft: &Path, target: &Path, body: &[u8]) -> Result<bool> {
         Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
             return Err(Error::new(
                 Code::InvalidConfig,
-                format!("the file system of {} does not make hard links, which publishing a snapshot needs", target.display()),
+                format!(
+                    "the file system of {} does not make hard links, which publishing a snapshot needs",
+                    target.display()
+                ),
             )
             .with_hint("put the store on a local file system (ext4, xfs, …), or use an object store")
             .with_cause(error));

@@ -74,8 +74,8 @@ async fn read(objects: &Arc<dyn ObjectStore>, path: &Path, bytes: u64, guess: u6
         tail = objects.get_range(path, start..bytes).await.map_err(unreadable)?;
     }
     let from = usize::try_from(bytes - footer_bytes - start).expect("the tail is in memory");
-    let metadata = ParquetMetaDataReader::decode_metadata(&tail[from..tail.len() - TRAILER_BYTES as usize])
-        .map_err(corrupt)?;
+    let metadata =
+        ParquetMetaDataReader::decode_metadata(&tail[from..tail.len() - TRAILER_BYTES as usize]).map_err(corrupt)?;
     Ok((metadata, footer_bytes))
 }
 
@@ -104,7 +104,8 @@ fn column_statistics(metadata: &ParquetMetaData, schema: &Schema, index: usize) 
     // A group of NULLs alone has no bounds; any other group without them leaves the file without.
     let known = groups.iter().enumerate().all(|(group, row_group)| {
         let valued = u64::try_from(row_group.num_rows()).unwrap_or(0);
-        let group_nulls = row_group.column(leaf_of(metadata, index)).statistics().and_then(|known| known.null_count_opt());
+        let group_nulls =
+            row_group.column(leaf_of(metadata, index)).statistics().and_then(|known| known.null_count_opt());
         group_nulls == Some(valued) || (mins.is_valid(group) && maxes.is_valid(group))
     });
     let text = matches!(data_type, DataType::Utf8);
@@ -151,7 +152,9 @@ fn bound(values: &ArrayRef, descending: bool) -> Result<Option<String>> {
     // Dates and times travel as their numbers: no calendar's limits apply to those.
     let plain = match extreme.data_type() {
         DataType::Date32 => compute::cast(&extreme, &DataType::Int32),
-        DataType::Time64(_) | DataType::Timestamp(TimeUnit::Microsecond, _) => compute::cast(&extreme, &DataType::Int64),
+        DataType::Time64(_) | DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            compute::cast(&extreme, &DataType::Int64)
+        }
         _ => Ok(extreme),
     };
     let text = compute::cast(&plain.map_err(corrupt)?, &DataType::Utf8).map_err(corrupt)?;
