@@ -316,14 +316,18 @@ impl Store {
     }
 
     /// Removes everything that a failed run has written. Best effort: what stays is pruned later.
-    pub async fn discard_run(&self, run: RunId, tables: impl IntoIterator<Item = &TableName>) {
-        for table in tables {
-            let folder = self.file_path(&format!("{TABLES}/{}/{run}", table.folder()));
-            let found = self.objects.list(Some(&folder)).map_ok(|object| object.location).boxed();
-            let removed: Result<Vec<Path>, _> = self.objects.delete_stream(found).try_collect().await;
-            if let Err(error) = removed {
-                tracing::warn!(%run, table = %table, %error, "cannot remove a failed run's files; pruning will");
-            }
+    pub async fn discard_run(&self, run: RunId) {
+        let folder = run.to_string();
+        let of_run = |path: &Path| path.parts().any(|part| part.as_ref() == folder);
+        let tables = self.file_path(TABLES);
+        let found = self
+            .objects
+            .list(Some(&tables))
+            .try_filter_map(|object| std::future::ready(Ok(of_run(&object.location).then_some(object.location))))
+            .boxed();
+        let removed: Result<Vec<Path>, _> = self.objects.delete_stream(found).try_collect().await;
+        if let Err(error) = removed {
+            tracing::warn!(%run, %error, "cannot remove a failed run's files; pruning will");
         }
         if let Some(root) = &self.local {
             file::remove_empty_folders(&root.join(TABLES));
