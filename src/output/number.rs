@@ -98,10 +98,7 @@ fn write_small(negative: bool, magnitude: u64, places: usize, out: &mut Vec<u8>)
 
 fn write_large(negative: bool, magnitude: u128, scale: i8, out: &mut Vec<u8>) {
     let mut buffer = [b'0'; DIGITS_MAX];
-    let start = match u64::try_from(magnitude) {
-        Ok(small) => digits_of(small, &mut buffer),
-        Err(_) => digits_of_limbs(&mut [(magnitude >> 64) as u64, magnitude as u64], &mut buffer),
-    };
+    let start = digits_of_u128(magnitude, &mut buffer);
     write_scaled(negative, &buffer[start..], scale, out);
 }
 
@@ -136,6 +133,13 @@ fn digits_of(mut value: u64, buffer: &mut [u8]) -> usize {
         buffer[at] = b'0' + value as u8;
     }
     at
+}
+
+fn digits_of_u128(value: u128, buffer: &mut [u8; DIGITS_MAX]) -> usize {
+    match u64::try_from(value) {
+        Ok(small) => digits_of(small, buffer),
+        Err(_) => digits_of_limbs(&mut [(value >> 64) as u64, value as u64], buffer),
+    }
 }
 
 /// The same for a number of several 64-bit limbs, the highest first, by long division. The buffer comes filled with `0`.
@@ -184,15 +188,35 @@ fn write_zeros(count: usize, out: &mut Vec<u8>) {
 
 /// The shortest text that reads back as the same `float8`, laid out as Postgres does.
 pub(super) fn write_f64(value: f64, out: &mut Vec<u8>) {
-    if value.is_finite() { write_finite(&value, 15, out) } else { out.extend_from_slice(name_of(value).as_bytes()) }
+    if value.is_finite() { write_finite(value, out) } else { out.extend_from_slice(name_of(value).as_bytes()) }
 }
 
 /// The shortest text that reads back as the same `float4`.
 pub(super) fn write_f32(value: f32, out: &mut Vec<u8>) {
-    if value.is_finite() {
-        write_finite(&value, 6, out)
-    } else {
-        out.extend_from_slice(name_of(value.into()).as_bytes())
+    if value.is_finite() { write_finite(value, out) } else { out.extend_from_slice(name_of(value.into()).as_bytes()) }
+}
+
+trait Float: Copy + serde::Serialize {
+    /// Numbers of more digits before the point are printed with an exponent.
+    const PLAIN_DIGITS: usize;
+
+    /// The magnitude of the number between those of the next smaller and the next larger one.
+    fn neighbourhood(self) -> [f64; 3];
+}
+
+impl Float for f64 {
+    const PLAIN_DIGITS: usize = 15;
+
+    fn neighbourhood(self) -> [f64; 3] {
+        [self.abs().next_down(), self.abs(), self.abs().next_up()]
+    }
+}
+
+impl Float for f32 {
+    const PLAIN_DIGITS: usize = 6;
+
+    fn neighbourhood(self) -> [f64; 3] {
+        [self.abs().next_down(), self.abs(), self.abs().next_up()].map(f64::from)
     }
 }
 
@@ -204,20 +228,20 @@ fn name_of(value: f64) -> &'static str {
     }
 }
 
-/// Numbers from 10^-4 to below 10^`plain_digits` are printed plainly, others with an exponent of at least two digits
+/// Numbers from 10^-4 to below 10^`PLAIN_DIGITS` are printed plainly, others with an exponent of at least two digits
 /// (`double_to_shortest_decimal_buf` in Postgres's `src/common/d2s.c`). serde_json finds the digits; it lays them out
 /// otherwise (`1.0`, `1e16`).
-fn write_finite(value: &impl serde::Serialize, plain_digits: usize, out: &mut Vec<u8>) {
+fn write_finite<T: Float>(value: T, out: &mut Vec<u8>) {
     let mut short = [0; 32];
     let mut unused = &mut short[..];
-    serde_json::to_writer(&mut unused, value).expect("a float takes at most 24 bytes");
+    serde_json::to_writer(&mut unused, &value).expect("a float takes at most 24 bytes");
     let length = 32 - unused.len();
     let sign = usize::from(short[0] == b'-');
     let text = &short[sign..length];
     let exponent_at = text.iter().position(|byte| *byte == b'e');
     let mantissa = &text[..exponent_at.unwrap_or(text.len())];
     let point = mantissa.iter().position(|byte| *byte == b'.').unwrap_or(mantissa.len());
-    if exponent_at.is_none() && point <= plain_digits && !mantissa.starts_with(b"0.0000") {
+    if exponent_at.is_none() && point <= T::PLAIN_DIGITS && !mantissa.starts_with(b"0.0000") {
         let end = if mantissa.ends_with(b".0") { length - 2 } else { length };
         return append_short(&short, end, out);
     }
@@ -238,7 +262,44 @@ fn write_finite(value: &impl serde::Serialize, plain_digits: usize, out: &mut Ve
         }
     }
     let significant = digits[..count].iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
-    layout(&digits[..significant], point as i32 - leading_zeros - 1 + exponent, plain_digits, out);
+    let digits = &digits[..significant];
+    let exponent = point as i32 - leading_zeros - 1 + exponent;
+    match within_bounds(digits, exponent, value) {
+        None => layout(digits, exponent, T::PLAIN_DIGITS, out),
+        Some(number) => {
+            let mut buffer = [b'0'; DIGITS_MAX];
+            let start = digits_of_u128(number, &mut buffer);
+            let digits = &buffer[start..];
+            let significant = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+            layout(&digits[..significant], digits.len() as i32 - 1, T::PLAIN_DIGITS, out);
+        }
+    }
+}
+
+/// What Postgres prints instead when the shortest digits are exactly halfway to the next float.
+///
+/// They read back right where halves are rounded to even, but Postgres does not rely on that (`acceptBounds` in `d2s.c`) and
+/// takes more digits. It happens to large numbers only, which are whole; those from 2^127 on are left as they are.
+fn within_bounds<T: Float>(digits: &[u8], exponent: i32, value: T) -> Option<u128> {
+    let exponent = usize::try_from(exponent).ok().filter(|exponent| (T::PLAIN_DIGITS..38).contains(exponent))?;
+    // These casts are exact: whole numbers below 10^38.
+    let [below, value, above] = value.neighbourhood().map(|number| number as u128);
+    let halfway = |number: u128| {
+        if number > value { (number - value) * 2 == above - value } else { (value - number) * 2 == value - below }
+    };
+    let zeros = (exponent + 1).checked_sub(digits.len())?;
+    let shortest =
+        digits.iter().fold(0, |number, digit| number * 10 + u128::from(digit - b'0')) * 10_u128.pow(zeros as u32);
+    if !halfway(shortest) {
+        return None;
+    }
+    (0..zeros as u32).rev().find_map(|zeros| {
+        let unit = 10_u128.pow(zeros);
+        let (count, rest) = (value / unit, value % unit);
+        let up = rest * 2 > unit || rest * 2 == unit && count % 2 == 1;
+        let number = (count + u128::from(up)) * unit;
+        (!halfway(number)).then_some(number)
+    })
 }
 
 /// `digits` are significant only; the first one stands for 10^`exponent`.
@@ -386,6 +447,9 @@ mod tests {
             (f64::MAX, "1.7976931348623157e+308"),
             (999_999_999_999_999.9, "999999999999999.9"),
             (2.5e-7, "2.5e-07"),
+            // Halfway between two floats, which Postgres avoids.
+            (6.363724043514002e16, "6.3637240435140016e+16"),
+            (8.0307492293565e16, "8.030749229356499e+16"),
             (f64::NAN, "NaN"),
             (f64::INFINITY, "Infinity"),
             (f64::NEG_INFINITY, "-Infinity"),
@@ -403,6 +467,8 @@ mod tests {
             (1e-5, "1e-05"),
             (f32::MAX, "3.4028235e+38"),
             (16_777_216.0, "1.6777216e+07"),
+            (4.356631e7, "4.3566312e+07"),
+            (1.3258794e8, "1.32587936e+08"),
         ];
         for (value, expect) in float4 {
             assert_eq!(text(|out| write_f32(value, out)), expect);

@@ -120,8 +120,8 @@ pub fn encode(format: Format, options: Options, schema: &SchemaRef, batches: &[R
         encoder.write_batch(batch, &mut out)?;
         rows_left -= batch.num_rows();
         if place == 0 && batch.num_rows() > 0 {
-            // The next rows will be much like these; growing step by step would copy them all once more.
-            let row_bytes = out.len() / batch.num_rows() + 1;
+            // The next rows will be much like these, give or take an eighth; growing by doubling would copy them once more.
+            let row_bytes = out.len() / batch.num_rows() * 9 / 8 + 1;
             out.reserve(row_bytes.saturating_mul(rows_left).saturating_add(64));
         }
     }
