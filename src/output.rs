@@ -1,15 +1,16 @@
 //! Record batches become what a client reads: JSON, NDJSON, CSV, an Arrow stream, Parquet, or a table on a terminal.
 //!
-//! Owns: the formats and the spelling of every value in them. A value that came from Postgres leaves spelled as Postgres
-//! spells it: as `to_json` does in JSON, as its output functions do in CSV and in the table.
-//! Must not know: transport. What comes in is a schema and batches, what goes out is bytes and the text of a content type.
+//! Owns: the formats and the spelling of every value in them. A value that came from Postgres leaves spelled as
+//! Postgres spells it: as `to_json` does in JSON, as its output functions do in CSV and in the table.
+//! Must not know: transport. What comes in is a schema and batches, what goes out is bytes and the text of a content
+//! type.
 //!
 //! Map, in reading order:
 //! - `format`: [`Format`], its names and media types, `Accept`;
 //! - `stream`: [`StreamEncoder`] and [`encode`];
 //! - `json`, `csv`, `columnar`, `table`: one per look of the output;
 //! - `column`: an Arrow array with its type resolved, ready to be written row by row;
-//! - `text`, `number`, `time`: how Postgres spells values;
+//! - `text`, `number`, `float`, `time`: how Postgres spells values;
 //! - `names`: Postgres type names, and names that occur twice.
 //!
 //! | Arrow type | JSON | CSV and table |
@@ -33,12 +34,13 @@
 //! | map | `{"key":1}` | `{"key":1}` |
 //! | dictionary, runs, union | the value | the value |
 //!
-//! In JSON, NDJSON and Parquet the second and later of columns with equal names get `_2`, `_3` …; CSV, Arrow and the table
-//! keep the names that Postgres gives.
+//! In JSON, NDJSON and Parquet the second and later of columns with equal names get `_2`, `_3` …; CSV, Arrow and the
+//! table keep the names that Postgres gives.
 
 mod column;
 mod columnar;
 mod csv;
+mod float;
 mod format;
 mod json;
 mod names;

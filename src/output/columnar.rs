@@ -3,9 +3,9 @@
 //! Owns: which Arrow types go onto the wire in place of those that many readers cannot read.
 //! Must not know: text formats, but for the text of what Parquet cannot hold.
 //!
-//! Views (`Utf8View`, `BinaryView`, `ListView`) become the types that every Arrow reader knows. Field metadata stays, so
-//! [`crate::sql::PG_TYPE_KEY`] tells the Postgres type. Parquet has no type for Postgres's intervals (nor for durations, unions and
-//! structs without fields); such columns are Postgres's text there, and lose nothing.
+//! Views (`Utf8View`, `BinaryView`, `ListView`) become the types that every Arrow reader knows. Field metadata stays,
+//! so [`PG_TYPE_KEY`](crate::sql::PG_TYPE_KEY) tells the Postgres type. Parquet has no type for Postgres's intervals (nor for durations, unions
+//! and structs without fields); such columns are Postgres's text there, and lose nothing.
 
 use std::sync::Arc;
 

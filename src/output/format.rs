@@ -69,8 +69,8 @@ impl Format {
     /// The format that an `Accept` value asks for (RFC 9110, section 12.5.1), or `None` when it accepts none of ours.
     ///
     /// For each format the most specific range that matches it decides its quality; the highest quality wins, then the
-    /// more specific range, then the one named earlier, then the order of [`Format::ALL`]. Parameters other than `q` are
-    /// ignored, and so is a range that cannot be read. An empty value accepts everything, as an absent header does.
+    /// more specific range, then the one named earlier, then the order of [`Format::ALL`]. Parameters other than `q`
+    /// are ignored, and so is a range that cannot be read. An empty value accepts everything, as an absent header does.
     #[must_use]
     pub fn from_accept(accept: &str) -> Option<Self> {
         if accept.trim().is_empty() {
@@ -122,7 +122,8 @@ impl<'a> MediaRange<'a> {
         Some(Self { kind: kind.trim(), subtype: subtype.trim(), quality })
     }
 
-    /// How closely the range names the format: 2 for the type itself, 1 for `type/*`, 0 for `*/*`, `None` for not at all.
+    /// How closely the range names the format: 2 for the type itself, 1 for `type/*`, 0 for `*/*`, `None` for not at
+    /// all.
     fn specificity(&self, format: Format) -> Option<u8> {
         if self.kind == "*" {
             return (self.subtype == "*").then_some(0);

@@ -3,8 +3,8 @@
 //! Owns: the spelling of every value as Postgres's `to_json` has it, and the two encoders, [`Document`] and [`Lines`].
 //! Must not know: how numbers and times are spelled (`text` does), transport.
 //!
-//! Output is valid JSON whatever comes in: a `json` value that is not JSON becomes a string. An embedded `json` value keeps
-//! its text, without the line breaks that would end a line of NDJSON.
+//! Output is valid JSON whatever comes in: a `json` value that is not JSON becomes a string. An embedded `json` value
+//! keeps its text, without the line breaks that would end a line of NDJSON.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -232,8 +232,8 @@ fn first_escape(bytes: &[u8]) -> Option<usize> {
     let (words, rest) = bytes.as_chunks::<8>();
     for (place, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        // Each term marks the high bit of the bytes it looks for. Borrowing marks a byte wrongly only above a right one,
-        // and only the lowest mark is read.
+        // Each term marks the high bit of the bytes it looks for. Borrowing marks a byte wrongly only above a right
+        // one, and only the lowest mark is read.
         let control = word.wrapping_sub(ONES * 0x20) & !word;
         let quote = word ^ (ONES * 0x22);
         let backslash = word ^ (ONES * 0x5c);

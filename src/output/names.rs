@@ -11,11 +11,12 @@ use crate::sql::PG_TYPE_KEY;
 
 const EXTENSION_KEY: &str = "ARROW:extension:name";
 
-/// The Postgres type name of a column: the one in its metadata under [`PG_TYPE_KEY`], else the Arrow type's counterpart.
+/// The Postgres type name of a column: the one in its metadata under [`PG_TYPE_KEY`], else the Arrow type's
+/// counterpart.
 ///
-/// Arrays are `int4[]` whatever their number of dimensions, as Postgres types do not hold it. What Postgres has no type for
-/// gets the one that holds its values: `numeric` for unsigned 64-bit integers, `record` for structs, `json` for maps and
-/// unions, `text` for columns of nulls only.
+/// Arrays are `int4[]` whatever their number of dimensions, as Postgres types do not hold it. What Postgres has no type
+/// for gets the one that holds its values: `numeric` for unsigned 64-bit integers, `record` for structs, `json` for
+/// maps and unions, `text` for columns of nulls only.
 #[must_use]
 pub fn postgres_type_name(field: &Field) -> Cow<'_, str> {
     match declared_type(field) {

@@ -1,6 +1,6 @@
-//! Numbers as Postgres prints them.
+//! Exact numbers as Postgres prints them.
 //!
-//! Owns: the decimal text of integers, numerics and floats. Every text is a JSON number too, except for NaN and ±Infinity.
+//! Owns: the decimal text of integers and numerics, which is a JSON number too.
 //! Must not know: columns, quotes, formats.
 
 use arrow::datatypes::i256;
@@ -26,7 +26,7 @@ const SMALL_POWERS: [u64; 11] = {
 };
 
 /// Room for the digits of 256 bits.
-const DIGITS_MAX: usize = 78;
+pub(super) const DIGITS_MAX: usize = 78;
 
 /// Where short texts are put together: a copy of constant size is a few instructions, one of `length` bytes a call.
 pub(super) type Short = [u8; 32];
@@ -98,10 +98,7 @@ fn write_small(negative: bool, magnitude: u64, places: usize, out: &mut Vec<u8>)
 
 fn write_large(negative: bool, magnitude: u128, scale: i8, out: &mut Vec<u8>) {
     let mut buffer = [b'0'; DIGITS_MAX];
-    let start = match u64::try_from(magnitude) {
-        Ok(small) => digits_of(small, &mut buffer),
-        Err(_) => digits_of_limbs(&mut [(magnitude >> 64) as u64, magnitude as u64], &mut buffer),
-    };
+    let start = digits_of_u128(magnitude, &mut buffer);
     write_scaled(negative, &buffer[start..], scale, out);
 }
 
@@ -138,7 +135,15 @@ fn digits_of(mut value: u64, buffer: &mut [u8]) -> usize {
     at
 }
 
-/// The same for a number of several 64-bit limbs, the highest first, by long division. The buffer comes filled with `0`.
+pub(super) fn digits_of_u128(value: u128, buffer: &mut [u8; DIGITS_MAX]) -> usize {
+    match u64::try_from(value) {
+        Ok(small) => digits_of(small, buffer),
+        Err(_) => digits_of_limbs(&mut [(value >> 64) as u64, value as u64], buffer),
+    }
+}
+
+/// The same for a number of several 64-bit limbs, the highest first, by long division. The buffer comes filled with
+/// `0`.
 fn digits_of_limbs(limbs: &mut [u64], buffer: &mut [u8; DIGITS_MAX]) -> usize {
     let mut end = DIGITS_MAX;
     loop {
@@ -178,113 +183,8 @@ fn write_scaled(negative: bool, digits: &[u8], scale: i8, out: &mut Vec<u8>) {
     }
 }
 
-fn write_zeros(count: usize, out: &mut Vec<u8>) {
+pub(super) fn write_zeros(count: usize, out: &mut Vec<u8>) {
     out.resize(out.len() + count, b'0');
-}
-
-/// The shortest text that reads back as the same `float8`, laid out as Postgres does.
-pub(super) fn write_f64(value: f64, out: &mut Vec<u8>) {
-    if value.is_finite() { write_finite(&value, 15, out) } else { out.extend_from_slice(name_of(value).as_bytes()) }
-}
-
-/// The shortest text that reads back as the same `float4`.
-pub(super) fn write_f32(value: f32, out: &mut Vec<u8>) {
-    if value.is_finite() {
-        write_finite(&value, 6, out)
-    } else {
-        out.extend_from_slice(name_of(value.into()).as_bytes())
-    }
-}
-
-fn name_of(value: f64) -> &'static str {
-    match value {
-        _ if value.is_nan() => "NaN",
-        _ if value > 0.0 => "Infinity",
-        _ => "-Infinity",
-    }
-}
-
-/// Numbers from 10^-4 to below 10^`plain_digits` are printed plainly, others with an exponent of at least two digits
-/// (`double_to_shortest_decimal_buf` in Postgres's `src/common/d2s.c`). serde_json finds the digits; it lays them out
-/// otherwise (`1.0`, `1e16`).
-fn write_finite(value: &impl serde::Serialize, plain_digits: usize, out: &mut Vec<u8>) {
-    let mut short = [0; 32];
-    let mut unused = &mut short[..];
-    serde_json::to_writer(&mut unused, value).expect("a float takes at most 24 bytes");
-    let length = 32 - unused.len();
-    let sign = usize::from(short[0] == b'-');
-    let text = &short[sign..length];
-    let exponent_at = text.iter().position(|byte| *byte == b'e');
-    let mantissa = &text[..exponent_at.unwrap_or(text.len())];
-    let point = mantissa.iter().position(|byte| *byte == b'.').unwrap_or(mantissa.len());
-    if exponent_at.is_none() && point <= plain_digits && !mantissa.starts_with(b"0.0000") {
-        let end = if mantissa.ends_with(b".0") { length - 2 } else { length };
-        return append_short(&short, end, out);
-    }
-    if sign == 1 {
-        out.push(b'-');
-    }
-
-    let exponent = exponent_at.map_or(0, |at| parse_exponent(&text[at + 1..]));
-    let mut digits = [0; 32];
-    let mut count = 0;
-    let mut leading_zeros = 0;
-    for byte in mantissa.iter().filter(|byte| **byte != b'.') {
-        if count == 0 && *byte == b'0' {
-            leading_zeros += 1;
-        } else {
-            digits[count] = *byte;
-            count += 1;
-        }
-    }
-    let significant = digits[..count].iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
-    layout(&digits[..significant], point as i32 - leading_zeros - 1 + exponent, plain_digits, out);
-}
-
-/// `digits` are significant only; the first one stands for 10^`exponent`.
-fn layout(digits: &[u8], exponent: i32, plain_digits: usize, out: &mut Vec<u8>) {
-    let Some((first, rest)) = digits.split_first() else { return out.push(b'0') };
-    match usize::try_from(exponent) {
-        Ok(exponent) if exponent < plain_digits => {
-            let whole = exponent + 1;
-            if digits.len() <= whole {
-                out.extend_from_slice(digits);
-                write_zeros(whole - digits.len(), out);
-            } else {
-                out.extend_from_slice(&digits[..whole]);
-                out.push(b'.');
-                out.extend_from_slice(&digits[whole..]);
-            }
-        }
-        Err(_) if exponent >= -4 => {
-            out.extend_from_slice(b"0.");
-            write_zeros(exponent.unsigned_abs() as usize - 1, out);
-            out.extend_from_slice(digits);
-        }
-        _ => {
-            out.push(*first);
-            if !rest.is_empty() {
-                out.push(b'.');
-                out.extend_from_slice(rest);
-            }
-            out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
-            let magnitude = u64::from(exponent.unsigned_abs());
-            if magnitude < 100 {
-                out.extend_from_slice(&pair(magnitude));
-            } else {
-                write_u64(magnitude, out);
-            }
-        }
-    }
-}
-
-fn parse_exponent(text: &[u8]) -> i32 {
-    let (sign, digits) = match text.split_first() {
-        Some((b'-', digits)) => (-1, digits),
-        Some((b'+', digits)) => (1, digits),
-        _ => (1, text),
-    };
-    sign * digits.iter().fold(0, |value, digit| value * 10 + i32::from(digit - b'0'))
 }
 
 /// Whether the text is a number in JSON's grammar (RFC 8259, section 6).
@@ -360,52 +260,6 @@ mod tests {
         for (value, scale, expect) in cases {
             assert_eq!(text(|out| write_i128(value, scale, out)), expect);
             assert_eq!(text(|out| write_i256(i256::from_i128(value), scale, out)), expect);
-        }
-    }
-
-    /// The expected texts are those of PostgreSQL 15.
-    #[test]
-    fn floats_are_printed_as_postgres_does() {
-        let float8 = [
-            (0.0, "0"),
-            (-0.0, "-0"),
-            (1.0, "1"),
-            (0.1, "0.1"),
-            (-2.5, "-2.5"),
-            (1e14, "100000000000000"),
-            (1e15, "1e+15"),
-            (123_456_789_012_345.0, "123456789012345"),
-            (1_234_567_890_123_456.0, "1.234567890123456e+15"),
-            (123_456_789_012_345_678.0, "1.2345678901234568e+17"),
-            (1e-4, "0.0001"),
-            (1e-5, "1e-05"),
-            (0.00012345, "0.00012345"),
-            (1.2345e-5, "1.2345e-05"),
-            (1e300, "1e+300"),
-            (5e-324, "5e-324"),
-            (f64::MAX, "1.7976931348623157e+308"),
-            (999_999_999_999_999.9, "999999999999999.9"),
-            (2.5e-7, "2.5e-07"),
-            (f64::NAN, "NaN"),
-            (f64::INFINITY, "Infinity"),
-            (f64::NEG_INFINITY, "-Infinity"),
-        ];
-        for (value, expect) in float8 {
-            assert_eq!(text(|out| write_f64(value, out)), expect);
-        }
-        let float4 = [
-            (0.1, "0.1"),
-            (100_000.0, "100000"),
-            (999_999.0, "999999"),
-            (1e6, "1e+06"),
-            (1_234_567.0, "1.234567e+06"),
-            (1e-4, "0.0001"),
-            (1e-5, "1e-05"),
-            (f32::MAX, "3.4028235e+38"),
-            (16_777_216.0, "1.6777216e+07"),
-        ];
-        for (value, expect) in float4 {
-            assert_eq!(text(|out| write_f32(value, out)), expect);
         }
     }
 

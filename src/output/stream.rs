@@ -30,9 +30,9 @@ pub(super) trait Encoder: Send {
 
 /// Turns batches into the bytes of a format as they come.
 ///
-/// What `start`, each `batch` and `finish` return is one body when put together; any part may be empty (Parquet comes row
-/// group by row group). A body without what `finish` returns is not complete, and in no format but NDJSON and CSV can it be
-/// taken for a complete one: for these, the transport has to cut the connection when a stream fails.
+/// What `start`, each `batch` and `finish` return is one body when put together; any part may be empty (Parquet comes
+/// row group by row group). A body without what `finish` returns is not complete, and in no format but NDJSON and CSV
+/// can it be taken for a complete one: for these, the transport has to cut the connection when a stream fails.
 pub struct StreamEncoder {
     encoder: Box<dyn Encoder>,
     started: bool,
@@ -120,8 +120,9 @@ pub fn encode(format: Format, options: Options, schema: &SchemaRef, batches: &[R
         encoder.write_batch(batch, &mut out)?;
         rows_left -= batch.num_rows();
         if place == 0 && batch.num_rows() > 0 {
-            // The next rows will be much like these; growing step by step would copy them all once more.
-            let row_bytes = out.len() / batch.num_rows() + 1;
+            // The next rows will be much like these, give or take an eighth; growing by doubling would copy them once
+            // more.
+            let row_bytes = out.len() / batch.num_rows() * 9 / 8 + 1;
             out.reserve(row_bytes.saturating_mul(rows_left).saturating_add(64));
         }
     }

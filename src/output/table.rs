@@ -15,9 +15,9 @@ use crate::error::Result;
 
 /// The result as psql's aligned format, ending with `(n rows)` and a line feed.
 ///
-/// Numbers stand to the right, NULL is nothing, a line break goes on in the line below after a `+`. Control characters are
-/// shown (`\x1B`) and not sent, so that data cannot steer the terminal. When the table is wider than `width` columns, each
-/// row becomes a record of its own with a line per column (psql's `\x auto`); nothing is ever cut.
+/// Numbers stand to the right, NULL is nothing, a line break goes on in the line below after a `+`. Control characters
+/// are shown (`\x1B`) and not sent, so that data cannot steer the terminal. When the table is wider than `width`
+/// columns, each row becomes a record of its own with a line per column (psql's `\x auto`); nothing is ever cut.
 ///
 /// # Errors
 /// `internal` when a batch has not the types of the schema.
@@ -189,9 +189,9 @@ fn is_bidirectional_control(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// How many columns a terminal gives to a character: the wide blocks of Unicode's East Asian Width (UAX #11) and emoji take
-/// two, what combines with the character before takes none. Rare scripts may come out a column off; nothing but looks
-/// depends on it.
+/// How many columns a terminal gives to a character: the wide blocks of Unicode's East Asian Width (UAX #11) and emoji
+/// take two, what combines with the character before takes none. Rare scripts may come out a column off; nothing but
+/// looks depends on it.
 fn character_width(character: char) -> usize {
     match u32::from(character) {
         0..0x300 => 1,

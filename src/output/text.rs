@@ -7,7 +7,7 @@ use arrow::datatypes::TimeUnit;
 
 use super::{
     column::{BytesKind, Column, Values},
-    number,
+    float, number,
     time::{self, Style},
 };
 
@@ -75,9 +75,9 @@ impl Column<'_> {
             Values::UInt16(values) => number::write_u64(values[row].into(), out),
             Values::UInt32(values) => number::write_u64(values[row].into(), out),
             Values::UInt64(values) => number::write_u64(values[row], out),
-            Values::Float16(values) => number::write_f32(values.value(row).to_f32(), out),
-            Values::Float32(values) => number::write_f32(values[row], out),
-            Values::Float64(values) => number::write_f64(values[row], out),
+            Values::Float16(values) => float::write_f32(values.value(row).to_f32(), out),
+            Values::Float32(values) => float::write_f32(values[row], out),
+            Values::Float64(values) => float::write_f64(values[row], out),
             Values::Decimal32(values, scale) => number::write_i128(values[row].into(), *scale, out),
             Values::Decimal64(values, scale) => number::write_i128(values[row].into(), *scale, out),
             Values::Decimal128(values, scale) => number::write_i128(values[row], *scale, out),

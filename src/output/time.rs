@@ -90,8 +90,9 @@ fn named_offset(zone: chrono_tz::Tz, seconds: i64) -> i32 {
 
 /// An instant at which zones have the same offset as at the given one, and which chrono-tz's tables cover.
 ///
-/// The tables end with 2099, while Postgres goes on applying each zone's last rule. Rules go by weekdays and months, so the
-/// year with the same calendar out of 28 known ones gives the same answer. Before the year 1 all zones are at mean solar time.
+/// The tables end with 2099, while Postgres goes on applying each zone's last rule. Rules go by weekdays and months, so
+/// the year with the same calendar out of 28 known ones gives the same answer. Before the year 1 all zones are at mean
+/// solar time.
 fn tabulated_instant(seconds: i64) -> i64 {
     const YEAR_1: i64 = -62_135_596_800;
     const YEAR_2100: i64 = 4_102_444_800;
