@@ -1,7 +1,7 @@
 //! Results by key: in memory, behind that in Redis, and each computed once.
 //!
 //! Owns: the two tiers, single flight, what is stored and what is not.
-//! Must not know: ✗ SQL, plans, formats, HTTP. It gets a key, which says all that matters, and a way to fill it.
+//! Must not know: SQL, plans, formats, HTTP. It gets a key, which says all that matters, and a way to fill it.
 //!
 //! Three promises. Equal misses at one time are one computation, in this process by a flight and among processes by a lease.
 //! A computation lives as long as somebody waits for it. Redis is never needed: whatever it does is a miss.
@@ -318,6 +318,9 @@ impl Inner {
             Ok(Collected::Overflow(filling)) => {
                 self.meters.too_large.increment(1);
                 self.memory.remember_too_large(route.key).await;
+                if let Some(redis) = &self.redis {
+                    redis.store_unshared(route.key, lease);
+                }
                 Outcome::Overflow(filling)
             }
             Err(error) => {

@@ -1,7 +1,7 @@
 //! A whole result, held once and served in every format.
 //!
 //! Owns: [`Entry`], what it weighs, and the encoded bodies kept with it.
-//! Must not know: formats, transports, where the entry is stored, ✗ SQL.
+//! Must not know: formats, transports, where the entry is stored, SQL.
 //!
 //! Bodies live inside the entry, not beside it: they are evicted, replaced and weighed with the batches they were made from,
 //! so none can outlive the budget or be served next to a newer result.

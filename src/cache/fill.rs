@@ -1,7 +1,7 @@
 //! From a running query to a whole entry, within a limit.
 //!
 //! Owns: [`collect`], which buffers a result and gives it back as a stream where it grows over the limit.
-//! Must not know: who asked, where entries are stored, ✗ SQL.
+//! Must not know: who asked, where entries are stored, SQL.
 
 use futures::{StreamExt, stream};
 

@@ -1,7 +1,7 @@
 //! Single flight: equal misses at one time are one computation.
 //!
 //! Owns: [`Flights`], who waits for what, and the end of a computation that nobody waits for any more.
-//! Must not know: what a computation does, where results are stored, ✗ SQL.
+//! Must not know: what a computation does, where results are stored, SQL.
 //!
 //! A flight is a task of its own, so it lives as long as anybody waits and not as long as the one who happened to be first. The
 //! map of flights is one `std` mutex: it is taken only on misses, twice each, for tens of nanoseconds, and never over an await.

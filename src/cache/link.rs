@@ -1,7 +1,7 @@
 //! One connection to Redis that never costs more than its deadline.
 //!
 //! Owns: [`Link`]: connecting in the background, deadlines, the breaker, one log line per change of health.
-//! Must not know: what is said over it, ✗ SQL.
+//! Must not know: what is said over it, SQL.
 //!
 //! redis-rs's own `ConnectionManager` makes callers wait while it reconnects, and takes a reply that is overdue for a reason to
 //! wait on, so a connection into a black hole stays until TCP gives up, many minutes later. Here a call waits for a connection

@@ -1,7 +1,7 @@
 //! The first tier: results in this process, weighed in bytes.
 //!
 //! Owns: [`Memory`], the byte budget and what is thrown out first; which keys are known to be too large.
-//! Must not know: flights, Redis, ✗ SQL.
+//! Must not know: flights, Redis, SQL.
 
 use std::{sync::Arc, time::Duration};
 
