@@ -164,7 +164,8 @@ impl Cache {
     /// The result under `key`, from a tier or from `fill`.
     ///
     /// `fill` runs in a task of its own that is shared by all who ask for `key` meanwhile, and is dropped when the last of
-    /// them has dropped this future. It is not called when the result is found, or when somebody else's is used.
+    /// them has dropped this future. It is not called when the result is found, or when somebody else's is used. It must
+    /// therefore not watch the connection of the one who brought it, only deadlines and an operator's cancellation.
     ///
     /// # Errors
     /// `not_cached` in [`Mode::OnlyIfCached`]; `internal` when `fill` panicked; otherwise those of `fill`, which everybody who

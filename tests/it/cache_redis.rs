@@ -536,6 +536,7 @@ async fn figures_of_redis() {
 }
 
 /// Misses for seven seconds, so that the breaker opens and probes more than once.
+#[expect(clippy::print_stdout, reason = "printing figures is what it is for")]
 async fn print_percentiles(what: &str, cache: &Cache, first: u16) {
     let (mut times, begin, mut id) = (Vec::new(), Instant::now(), first);
     while begin.elapsed() < Duration::from_secs(7) {
