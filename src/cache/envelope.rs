@@ -6,9 +6,10 @@
 //! ```text
 //! magic "PLR1" | format u16 | kind u16 | key 32 | payload length u64 | HMAC-SHA256 32 | payload: Arrow IPC stream
 //! ```
-//! Integers are little-endian. Kind 0 is a result; kind 1 has no payload and says that the result cannot be shared. The HMAC covers everything before it and the payload. A value is untrusted until its HMAC was
-//! verified; only then does a decoder see it. The key is inside, so a value cannot be moved to another key, and keys are content
-//! digests, so an old value of the same key is still the right one.
+//! Integers are little-endian. Kind 0 is a result; kind 1 has no payload and says that the result cannot be shared. The
+//! HMAC covers everything before it and the payload. A value is untrusted until its HMAC was verified; only then does a
+//! decoder see it. The key is inside, so a value cannot be moved to another key, and keys are content digests, so an
+//! old value of the same key is still the right one.
 
 use std::{
     fmt,
@@ -80,8 +81,8 @@ impl Seal {
     /// A seal from 64 hexadecimal digits.
     ///
     /// # Errors
-    /// `invalid_config` for anything else. Short or default secrets are refused: whoever knows the secret can put numbers on
-    /// everybody's dashboards.
+    /// `invalid_config` for anything else. Short or default secrets are refused: whoever knows the secret can put
+    /// numbers on everybody's dashboards.
     pub(super) fn from_hex(secret: &SecretString) -> Result<Self> {
         let bad = || {
             Error::new(Code::InvalidConfig, "the cache's hmac_key is not 64 hexadecimal digits")
@@ -100,8 +101,8 @@ impl Seal {
         Ok(Self(Hmac::new_from_slice(&key).expect("HMAC takes keys of any length")))
     }
 
-    /// The tag over `parts` in a row. Each use begins with a magic of its own and has parts of fixed length in front, so no
-    /// message of one use is one of another.
+    /// The tag over `parts` in a row. Each use begins with a magic of its own and has parts of fixed length in front,
+    /// so no message of one use is one of another.
     pub(super) fn tag(&self, parts: [&[u8]; 2]) -> [u8; TAG] {
         let mut mac = self.0.clone();
         parts.iter().for_each(|part| mac.update(part));

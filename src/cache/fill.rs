@@ -18,8 +18,8 @@ pub(super) enum Collected {
     Overflow(Filling),
 }
 
-/// Buffers a result of up to `bytes_max` bytes. A larger one comes back as a stream of what was buffered, then the rest, so
-/// nothing is computed twice and no more than the limit and one batch is ever held.
+/// Buffers a result of up to `bytes_max` bytes. A larger one comes back as a stream of what was buffered, then the
+/// rest, so nothing is computed twice and no more than the limit and one batch is ever held.
 pub(super) async fn collect(key: Key, mut filling: Filling, bytes_max: usize) -> Result<Collected> {
     let mut buffered = Vec::new();
     let mut retained = Retained::default();

@@ -3,10 +3,11 @@
 //! Owns: [`Lease`], the right to compute one result, and [`Ticket`], the proof of it that others see.
 //! Must not know: what is computed, SQL.
 //!
-//! A lease is a key in Redis that only one server can set and that expires. Its holder renews it at a third of its length with a
-//! new ticket each time, so those who wait see by their own clock that the holder lives: a ticket that stays the same for the
-//! length of a lease is dead, whether Redis lets it expire or not. Tickets are signed, so nobody without the secret can make
-//! servers wait. A lease is an agreement to save work and nothing more: two who compute the same result are both right.
+//! A lease is a key in Redis that only one server can set and that expires. Its holder renews it at a third of its
+//! length with a new ticket each time, so those who wait see by their own clock that the holder lives: a ticket that
+//! stays the same for the length of a lease is dead, whether Redis lets it expire or not. Tickets are signed, so nobody
+//! without the secret can make servers wait. A lease is an agreement to save work and nothing more: two who compute the
+//! same result are both right.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,8 +27,8 @@ use super::{
 
 const MAGIC: &[u8; 4] = b"PLL1";
 
-/// How many computations on other servers one miss waits for. Holders that fail or are cancelled leave no value; to wait for
-/// one after the other would let servers compute in line.
+/// How many computations on other servers one miss waits for. Holders that fail or are cancelled leave no value; to
+/// wait for one after the other would let servers compute in line.
 const HOLDERS_MAX: usize = 2;
 
 /// However lively the holder seems, nobody waits for longer than so many lengths of a lease.
@@ -100,8 +101,8 @@ impl Terms {
     }
 }
 
-/// The right to compute one result, or the attempt to get it. Gives itself back when it is dropped, so that a computation that
-/// was cancelled, failed or panicked does not keep others waiting.
+/// The right to compute one result, or the attempt to get it. Gives itself back when it is dropped, so that a
+/// computation that was cancelled, failed or panicked does not keep others waiting.
 pub(super) struct Lease {
     terms: Arc<Terms>,
     key: Key,
@@ -112,8 +113,8 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// An attempt under `name`. Until its outcome is known by [`Self::hold`] or [`Self::give_up`] it may have succeeded: the
-    /// reply may be lost, or this dropped while it is on its way.
+    /// An attempt under `name`. Until its outcome is known by [`Self::hold`] or [`Self::give_up`] it may have
+    /// succeeded: the reply may be lost, or this dropped while it is on its way.
     pub(super) fn attempt(terms: Arc<Terms>, key: Key, name: String) -> Self {
         let ticket = Ticket::new(&terms.seal, &key);
         Self { terms, key, name, ticket, renewal: None, may_be_held: true }
@@ -172,7 +173,8 @@ impl Watch {
         Self { length, begun, ticket: Vec::new(), seen_since: begun, holders: 0 }
     }
 
-    /// Whether to wait on, when `ticket` is there at `now`, which is empty when the lease is free and somebody else may take it.
+    /// Whether to wait on, when `ticket` is there at `now`, which is empty when the lease is free and somebody else may
+    /// take it.
     pub(super) fn is_worth_waiting(&mut self, ticket: &[u8], now: Instant) -> bool {
         if self.ticket != ticket {
             let is_other_holder = !ticket.is_empty() && self.ticket.get(..HOLDER) != ticket.get(..HOLDER);
@@ -196,8 +198,8 @@ async fn renew(terms: Arc<Terms>, key: Key, name: String, mut ticket: Ticket) {
         ticks.tick().await;
         ticket.sign(renewals, &terms.seal, &key);
         let commands = renewal(&name, &ticket, terms.length);
-        // Zero means that it expired and somebody else may hold it: what is being computed is still right, only no longer
-        // alone. A call that failed is tried again at the next tick.
+        // Zero means that it expired and somebody else may hold it: what is being computed is still right, only no
+        // longer alone. A call that failed is tried again at the next tick.
         if let Ok((0_i64,)) = terms.link.run(&commands, terms.deadline()).await {
             return;
         }

@@ -3,14 +3,14 @@
 //! Owns: [`RedisTier`], names of keys, what is read, written and waited for.
 //! Must not know: flights, memory, SQL.
 //!
-//! Redis is never needed and never trusted: whatever it does is a miss. A value's size is capped where it is asked for, by
-//! `GETRANGE key 0 cap`: one round trip, no script, and a hostile value of 512 MB costs one byte more than the cap. What a
-//! hostile *server* could send instead is bounded by the link, which drops a connection that owes replies.
+//! Redis is never needed and never trusted: whatever it does is a miss. A value's size is capped where it is asked for,
+//! by `GETRANGE key 0 cap`: one round trip, no script, and a hostile value of 512 MB costs one byte more than the cap.
+//! What a hostile *server* could send instead is bounded by the link, which drops a connection that owes replies.
 //!
 //! A user for Pilaster needs `GETRANGE`, `SET`, `EVAL` and, inside that, `GET` and `DEL`, on keys of the namespace.
 //!
-//! Reads and leases have one connection and values that are written have another, since megabytes that go out would hold up the
-//! small replies behind them and look like a slow Redis.
+//! Reads and leases have one connection and values that are written have another, since megabytes that go out would
+//! hold up the small replies behind them and look like a slow Redis.
 
 use std::{
     sync::{
@@ -178,8 +178,8 @@ impl RedisTier {
         }
     }
 
-    /// The result under `key`, or the right to compute it. Waits while another server computes, and for no other reason longer
-    /// than the timeout.
+    /// The result under `key`, or the right to compute it. Waits while another server computes, and for no other reason
+    /// longer than the timeout.
     pub(super) async fn look_or_lease(&self, key: &Key) -> Finding {
         let mut deadline = self.terms.deadline();
         let Ok(value) = self.fetch(key, deadline).await else { return Finding::Alone };
@@ -288,8 +288,8 @@ impl RedisTier {
         Ok(value)
     }
 
-    /// Tries to take the lease and looks at the value after that. In this order: whoever held the lease before us wrote the
-    /// value before giving it back, so having the lease and seeing no value means that there is none.
+    /// Tries to take the lease and looks at the value after that. In this order: whoever held the lease before us wrote
+    /// the value before giving it back, so having the lease and seeing no value means that there is none.
     async fn claim(&self, key: &Key, lease: &Lease, deadline: Instant) -> Result<Claim, Fault> {
         let mut commands = redis::pipe();
         let length = milliseconds(self.terms.length);
@@ -350,8 +350,8 @@ fn client(config: &RedisConfig) -> Result<Client> {
     }
     let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
     if is_tls && rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Two providers are linked, so rustls panics unless one was chosen. The process does that first thing; whoever uses
-        // this room alone has not. That somebody else is faster is fine.
+        // Two providers are linked, so rustls panics unless one was chosen. The process does that first thing; whoever
+        // uses this room alone has not. That somebody else is faster is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
     let client = match &config.ca_certificate {
