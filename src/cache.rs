@@ -1,10 +1,10 @@
 //! Results by key: in memory, behind that in Redis, and each computed once.
 //!
 //! Owns: the two tiers, single flight, what is stored and what is not.
-//! Must not know: ✗ SQL, plans, formats, HTTP. It gets a key, which says all that matters, and a way to fill it.
+//! Must not know: SQL, plans, formats, HTTP. It gets a key, which says all that matters, and a way to fill it.
 //!
-//! Three promises. Equal misses at one time are one computation, in this process by a flight and among processes by a lease.
-//! A computation lives as long as somebody waits for it. Redis is never needed: whatever it does is a miss.
+//! Three promises. Equal misses at one time are one computation, in this process by a flight and among processes by a
+//! lease. A computation lives as long as somebody waits for it. Redis is never needed: whatever it does is a miss.
 
 mod entry;
 mod envelope;
@@ -153,8 +153,8 @@ impl Cache {
         })))
     }
 
-    /// The entry, if it is in memory. The fast path: no task, no lock that is held, no allocation. Counts hits; a miss is
-    /// counted by [`Self::get_or_fill`], which follows.
+    /// The entry, if it is in memory. The fast path: no task, no lock that is held, no allocation. Counts hits; a miss
+    /// is counted by [`Self::get_or_fill`], which follows.
     pub async fn get(&self, key: &Key) -> Option<Arc<Entry>> {
         let entry = self.0.memory.get(key).await?;
         self.0.meters.memory_hits.increment(1);
@@ -163,12 +163,14 @@ impl Cache {
 
     /// The result under `key`, from a tier or from `fill`.
     ///
-    /// `fill` runs in a task of its own that is shared by all who ask for `key` meanwhile, and is dropped when the last of
-    /// them has dropped this future. It is not called when the result is found, or when somebody else's is used.
+    /// `fill` runs in a task of its own that is shared by all who ask for `key` meanwhile, and is dropped when the last
+    /// of them has dropped this future. It is not called when the result is found, or when somebody else's is used. It
+    /// must therefore not watch the connection of the one who brought it, only deadlines and an operator's
+    /// cancellation.
     ///
     /// # Errors
-    /// `not_cached` in [`Mode::OnlyIfCached`]; `internal` when `fill` panicked; otherwise those of `fill`, which everybody who
-    /// waited gets and nobody after.
+    /// `not_cached` in [`Mode::OnlyIfCached`]; `internal` when `fill` panicked; otherwise those of `fill`, which
+    /// everybody who waited gets and nobody after.
     pub async fn get_or_fill<F, Fut>(&self, key: Key, mode: Mode, fill: F) -> Result<Answer>
     where
         F: FnOnce() -> Fut + Send + 'static,
@@ -183,10 +185,11 @@ impl Cache {
         self.0.answer(key, mode, Box::new(move || fill().boxed())).await
     }
 
-    /// The encoding of `entry` under `body`: the one that is kept, or what `encode` makes, which is then kept with the entry
-    /// and weighed. However many ask at one time, one encodes.
+    /// The encoding of `entry` under `body`: the one that is kept, or what `encode` makes, which is then kept with the
+    /// entry and weighed. However many ask at one time, one encodes.
     ///
-    /// `encode` runs within this future; what takes long belongs on another thread, and that is for the caller to arrange.
+    /// `encode` runs within this future; what takes long belongs on another thread, and that is for the caller to
+    /// arrange.
     ///
     /// # Errors
     /// Those of `encode`; they are not kept, and the next who waits tries its own.
@@ -318,6 +321,9 @@ impl Inner {
             Ok(Collected::Overflow(filling)) => {
                 self.meters.too_large.increment(1);
                 self.memory.remember_too_large(route.key).await;
+                if let Some(redis) = &self.redis {
+                    redis.store_unshared(route.key, lease);
+                }
                 Outcome::Overflow(filling)
             }
             Err(error) => {

@@ -1,10 +1,10 @@
 //! A whole result, held once and served in every format.
 //!
 //! Owns: [`Entry`], what it weighs, and the encoded bodies kept with it.
-//! Must not know: formats, transports, where the entry is stored, ✗ SQL.
+//! Must not know: formats, transports, where the entry is stored, SQL.
 //!
-//! Bodies live inside the entry, not beside it: they are evicted, replaced and weighed with the batches they were made from,
-//! so none can outlive the budget or be served next to a newer result.
+//! Bodies live inside the entry, not beside it: they are evicted, replaced and weighed with the batches they were made
+//! from, so none can outlive the budget or be served next to a newer result.
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
@@ -31,8 +31,8 @@ const BODIES_MAX: usize = 32;
 /// A batch may pin this many bytes more than its rows need before it is copied; less is not worth a copy.
 const SLACK_BYTES: usize = 4096;
 
-/// A body that is being made, or is made. Those who ask while it is being made wait for it: a thousand callers who are woken
-/// by one computation would otherwise encode its result a thousand times.
+/// A body that is being made, or is made. Those who ask while it is being made wait for it: a thousand callers who are
+/// woken by one computation would otherwise encode its result a thousand times.
 pub(super) type BodySlot = Arc<OnceCell<Bytes>>;
 
 /// A whole result.
@@ -137,8 +137,8 @@ impl fmt::Debug for Entry {
 
 /// Counts what batches keep alive, each allocation once.
 ///
-/// Arrow's own `get_array_memory_size` adds up the capacity behind every buffer, so a batch read from IPC, whose columns are
-/// slices of one allocation, would weigh that allocation once per column.
+/// Arrow's own `get_array_memory_size` adds up the capacity behind every buffer, so a batch read from IPC, whose
+/// columns are slices of one allocation, would weigh that allocation once per column.
 #[derive(Default)]
 pub(super) struct Retained {
     /// Addresses of allocations; what was added has to stay alive, or an address could come to mean another.
@@ -171,8 +171,8 @@ impl Retained {
 
 /// The batch, copied if it keeps far more alive than its rows need.
 ///
-/// Ten rows that LIMIT cut from a batch would otherwise hold that whole batch, be it a page of Parquet or a table of an old
-/// snapshot in memory, for as long as they are cached.
+/// Ten rows that LIMIT cut from a batch would otherwise hold that whole batch, be it a page of Parquet or a table of an
+/// old snapshot in memory, for as long as they are cached.
 pub(super) fn compact(batch: RecordBatch) -> RecordBatch {
     let mut retained = Retained::default();
     retained.add(&batch);

@@ -1,14 +1,15 @@
 //! How a result travels through Redis, and why it is believed on the way back.
 //!
 //! Owns: [`Seal`], the layout of values, the order in which they are checked.
-//! Must not know: connections, leases' timing, ✗ SQL.
+//! Must not know: connections, leases' timing, SQL.
 //!
 //! ```text
-//! magic "PLR1" | format u16 | flags u16 (0) | key 32 | payload length u64 | HMAC-SHA256 32 | payload: Arrow IPC stream
+//! magic "PLR1" | format u16 | kind u16 | key 32 | payload length u64 | HMAC-SHA256 32 | payload: Arrow IPC stream
 //! ```
-//! Integers are little-endian. The HMAC covers everything before it and the payload. A value is untrusted until its HMAC was
-//! verified; only then does a decoder see it. The key is inside, so a value cannot be moved to another key, and keys are content
-//! digests, so an old value of the same key is still the right one.
+//! Integers are little-endian. Kind 0 is a result; kind 1 has no payload and says that the result cannot be shared. The
+//! HMAC covers everything before it and the payload. A value is untrusted until its HMAC was verified; only then does a
+//! decoder see it. The key is inside, so a value cannot be moved to another key, and keys are content digests, so an
+//! old value of the same key is still the right one.
 
 use std::{
     fmt,
@@ -20,7 +21,6 @@ use arrow::{
     error::ArrowError,
     ipc::{reader::StreamReader, writer::StreamWriter},
 };
-use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
@@ -32,7 +32,10 @@ use crate::error::{Code, Error, Result};
 const FORMAT: u16 = 1;
 const MAGIC: &[u8; 4] = b"PLR1";
 
-/// Magic, format, flags, key, payload length.
+const KIND_RESULT: u16 = 0;
+const KIND_UNSHARED: u16 = 1;
+
+/// Magic, format, kind, key, payload length.
 const SIGNED_HEAD: usize = 4 + 2 + 2 + 32 + 8;
 pub(super) const TAG: usize = 32;
 
@@ -63,6 +66,13 @@ impl Distrust {
     }
 }
 
+/// What a genuine value says.
+pub(super) enum Content {
+    Result(Entry),
+    /// Whoever computed it could not share it: too large, or of a type that does not travel. To wait for it is in vain.
+    Unshared,
+}
+
 /// The secret that the servers on one Redis share.
 #[derive(Clone)]
 pub(super) struct Seal(Hmac<Sha256>);
@@ -71,8 +81,8 @@ impl Seal {
     /// A seal from 64 hexadecimal digits.
     ///
     /// # Errors
-    /// `invalid_config` for anything else. Short or default secrets are refused: whoever knows the secret can put numbers on
-    /// everybody's dashboards.
+    /// `invalid_config` for anything else. Short or default secrets are refused: whoever knows the secret can put
+    /// numbers on everybody's dashboards.
     pub(super) fn from_hex(secret: &SecretString) -> Result<Self> {
         let bad = || {
             Error::new(Code::InvalidConfig, "the cache's hmac_key is not 64 hexadecimal digits")
@@ -91,8 +101,8 @@ impl Seal {
         Ok(Self(Hmac::new_from_slice(&key).expect("HMAC takes keys of any length")))
     }
 
-    /// The tag over `parts` in a row. Each use begins with a magic of its own and has parts of fixed length in front, so no
-    /// message of one use is one of another.
+    /// The tag over `parts` in a row. Each use begins with a magic of its own and has parts of fixed length in front,
+    /// so no message of one use is one of another.
     pub(super) fn tag(&self, parts: [&[u8]; 2]) -> [u8; TAG] {
         let mut mac = self.0.clone();
         parts.iter().for_each(|part| mac.update(part));
@@ -111,35 +121,41 @@ impl Seal {
     /// # Errors
     /// Arrow's, for a type that IPC cannot hold.
     pub(super) fn close(&self, entry: &Entry) -> Result<Vec<u8>, ArrowError> {
-        let mut value = Vec::with_capacity(HEAD + entry.bytes() + 4096);
-        value.extend_from_slice(MAGIC);
-        value.extend_from_slice(&FORMAT.to_le_bytes());
-        value.extend_from_slice(&0_u16.to_le_bytes());
-        value.extend_from_slice(entry.key().as_bytes());
-        value.resize(HEAD, 0);
-        let mut writer = StreamWriter::try_new(value, entry.schema())?;
+        let head = head(entry.key(), KIND_RESULT, HEAD + entry.bytes() + 4096);
+        let mut writer = StreamWriter::try_new(head, entry.schema())?;
         for batch in entry.batches() {
             writer.write(batch)?;
         }
         writer.finish()?;
-        let mut value = writer.into_inner()?;
+        Ok(self.sign(writer.into_inner()?))
+    }
+
+    /// Says to the others that the result under `key` cannot be shared.
+    pub(super) fn close_unshared(&self, key: &Key) -> Vec<u8> {
+        self.sign(head(key, KIND_UNSHARED, HEAD))
+    }
+
+    fn sign(&self, mut value: Vec<u8>) -> Vec<u8> {
         let payload_bytes = u64::try_from(value.len() - HEAD).unwrap_or(u64::MAX);
         value[SIGNED_HEAD - 8..SIGNED_HEAD].copy_from_slice(&payload_bytes.to_le_bytes());
         let tag = self.tag([&value[..SIGNED_HEAD], &value[HEAD..]]);
         value[SIGNED_HEAD..HEAD].copy_from_slice(&tag);
-        Ok(value)
+        value
     }
 
     /// Checks and decodes what Redis had under `key`. Takes CPU in proportion to its size.
-    pub(super) fn open(&self, key: &Key, value: &Bytes, bytes_max: usize) -> Result<Entry, Distrust> {
-        let payload = self.trusted_payload(key, value, bytes_max)?;
+    pub(super) fn open(&self, key: &Key, value: &[u8], bytes_max: usize) -> Result<Content, Distrust> {
+        let (kind, payload) = self.trusted_payload(key, value, bytes_max)?;
+        if kind == KIND_UNSHARED {
+            return Ok(Content::Unshared);
+        }
         // What is signed is what a peer wrote, yet its Arrow may be of another version than ours.
         let decoded = catch_unwind(AssertUnwindSafe(|| decode(key, payload)));
-        decoded.map_err(|_| Distrust::Undecodable)?.map_err(|_| Distrust::Undecodable)
+        decoded.map_err(|_| Distrust::Undecodable)?.map(Content::Result).map_err(|_| Distrust::Undecodable)
     }
 
     /// Cheap checks first, and none that reads more than was measured.
-    fn trusted_payload<'a>(&self, key: &Key, value: &'a [u8], bytes_max: usize) -> Result<&'a [u8], Distrust> {
+    fn trusted_payload<'a>(&self, key: &Key, value: &'a [u8], bytes_max: usize) -> Result<(u16, &'a [u8]), Distrust> {
         if value.len() > bytes_max {
             return Err(Distrust::Oversized);
         }
@@ -148,7 +164,8 @@ impl Seal {
         if &head[..4] != MAGIC {
             return Err(Distrust::Malformed);
         }
-        if head[4..6] != FORMAT.to_le_bytes() || head[6..8] != [0, 0] {
+        let kind = u16::from_le_bytes([head[6], head[7]]);
+        if head[4..6] != FORMAT.to_le_bytes() || ![KIND_RESULT, KIND_UNSHARED].contains(&kind) {
             return Err(Distrust::OtherFormat);
         }
         if &head[8..40] != key.as_bytes() {
@@ -157,7 +174,7 @@ impl Seal {
         if head[40..] != u64::try_from(payload.len()).unwrap_or(u64::MAX).to_le_bytes() {
             return Err(Distrust::Malformed);
         }
-        if self.verify([head, payload], tag) { Ok(payload) } else { Err(Distrust::Forged) }
+        if self.verify([head, payload], tag) { Ok((kind, payload)) } else { Err(Distrust::Forged) }
     }
 }
 
@@ -165,6 +182,17 @@ impl fmt::Debug for Seal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Seal(..)")
     }
+}
+
+/// The head with room for what is known at the end only.
+fn head(key: &Key, kind: u16, capacity: usize) -> Vec<u8> {
+    let mut value = Vec::with_capacity(capacity);
+    value.extend_from_slice(MAGIC);
+    value.extend_from_slice(&FORMAT.to_le_bytes());
+    value.extend_from_slice(&kind.to_le_bytes());
+    value.extend_from_slice(key.as_bytes());
+    value.resize(HEAD, 0);
+    value
 }
 
 fn decode(key: &Key, payload: &[u8]) -> Result<Entry, ArrowError> {
@@ -208,11 +236,25 @@ mod tests {
         Entry::new(Key::new([key; 32]), schema, vec![batch.clone(), batch])
     }
 
+    fn opened(seal: &Seal, key: &Key, value: &[u8]) -> Result<Entry, Distrust> {
+        seal.open(key, value, MAX).map(|content| match content {
+            Content::Result(entry) => entry,
+            Content::Unshared => panic!("a result was closed"),
+        })
+    }
+
+    #[test]
+    fn that_a_result_is_unshared_is_signed_too() {
+        let (ours, theirs, key) = (seal("a"), seal("b"), Key::new([1; 32]));
+        assert!(matches!(ours.open(&key, &ours.close_unshared(&key), MAX), Ok(Content::Unshared)));
+        assert!(ours.open(&key, &theirs.close_unshared(&key), MAX).is_err());
+        assert!(ours.open(&Key::new([2; 32]), &ours.close_unshared(&key), MAX).is_err());
+    }
+
     #[test]
     fn what_goes_in_comes_out() {
         let (seal, entry) = (seal("a"), entry(1));
-        let value = Bytes::from(seal.close(&entry).unwrap());
-        let back = seal.open(entry.key(), &value, MAX).unwrap();
+        let back = opened(&seal, entry.key(), &seal.close(&entry).unwrap()).unwrap();
         assert_eq!(back.schema(), entry.schema());
         assert_eq!(back.batches(), entry.batches());
         assert_eq!(back.rows(), 6);
@@ -223,8 +265,7 @@ mod tests {
     fn an_empty_result_keeps_its_columns() {
         let (seal, schema) = (seal("a"), Arc::clone(entry(1).schema()));
         let empty = Entry::new(Key::new([1; 32]), Arc::clone(&schema), vec![]);
-        let value = Bytes::from(seal.close(&empty).unwrap());
-        let back = seal.open(empty.key(), &value, MAX).unwrap();
+        let back = opened(&seal, empty.key(), &seal.close(&empty).unwrap()).unwrap();
         assert_eq!((back.schema(), back.rows(), back.batches().len()), (&schema, 0, 0));
     }
 
@@ -232,8 +273,7 @@ mod tests {
         let (seal, entry) = (seal("a"), entry(1));
         let mut value = seal.close(&entry).unwrap();
         change(&mut value);
-        let found = seal.open(entry.key(), &Bytes::from(value), MAX);
-        assert_eq!(found.err(), Some(expect));
+        assert_eq!(opened(&seal, entry.key(), &value).err(), Some(expect));
     }
 
     #[test]
@@ -242,7 +282,8 @@ mod tests {
         check(|value| value.truncate(HEAD - 1), Distrust::Malformed);
         check(|value| value[0] ^= 1, Distrust::Malformed);
         check(|value| value[4] += 1, Distrust::OtherFormat);
-        check(|value| value[6] = 1, Distrust::OtherFormat);
+        check(|value| value[6] = 2, Distrust::OtherFormat);
+        check(|value| value[6] = 1, Distrust::Forged);
         check(|value| value[8] ^= 1, Distrust::OtherKey);
         check(|value| value[40] ^= 1, Distrust::Malformed);
         check(|value| value.push(0), Distrust::Malformed);
@@ -260,7 +301,7 @@ mod tests {
         for bit in 0..genuine.len() * 8 {
             let mut value = genuine.clone();
             value[bit / 8] ^= 1 << (bit % 8);
-            assert!(seal.open(entry.key(), &Bytes::from(value), MAX).is_err(), "bit {bit}");
+            assert!(seal.open(entry.key(), &value, MAX).is_err(), "bit {bit}");
         }
     }
 
@@ -299,7 +340,7 @@ mod tests {
             (0..20).for_each(|_| work());
             println!("{what} 4 MB: {:?}", begin.elapsed() / 20);
         };
-        let value = Bytes::from(seal.close(&entry).unwrap());
+        let value = seal.close(&entry).unwrap();
         time("close", &|| drop(seal.close(&entry).unwrap()));
         time("verify", &|| assert!(seal.trusted_payload(entry.key(), &value, 1 << 23).is_ok()));
         time("open", &|| drop(seal.open(entry.key(), &value, 1 << 23).unwrap()));

@@ -1,7 +1,7 @@
 //! From a running query to a whole entry, within a limit.
 //!
 //! Owns: [`collect`], which buffers a result and gives it back as a stream where it grows over the limit.
-//! Must not know: who asked, where entries are stored, ✗ SQL.
+//! Must not know: who asked, where entries are stored, SQL.
 
 use futures::{StreamExt, stream};
 
@@ -18,8 +18,8 @@ pub(super) enum Collected {
     Overflow(Filling),
 }
 
-/// Buffers a result of up to `bytes_max` bytes. A larger one comes back as a stream of what was buffered, then the rest, so
-/// nothing is computed twice and no more than the limit and one batch is ever held.
+/// Buffers a result of up to `bytes_max` bytes. A larger one comes back as a stream of what was buffered, then the
+/// rest, so nothing is computed twice and no more than the limit and one batch is ever held.
 pub(super) async fn collect(key: Key, mut filling: Filling, bytes_max: usize) -> Result<Collected> {
     let mut buffered = Vec::new();
     let mut retained = Retained::default();

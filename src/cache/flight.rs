@@ -1,11 +1,12 @@
 //! Single flight: equal misses at one time are one computation.
 //!
 //! Owns: [`Flights`], who waits for what, and the end of a computation that nobody waits for any more.
-//! Must not know: what a computation does, where results are stored, ✗ SQL.
+//! Must not know: what a computation does, where results are stored, SQL.
 //!
-//! A flight is a task of its own, so it lives as long as anybody waits and not as long as the one who happened to be first. The
-//! map of flights is one `std` mutex: it is taken only on misses, twice each, for tens of nanoseconds, and never over an await.
-//! Counting passengers under the same lock is what makes "the last one has gone" a fact and not a guess.
+//! A flight is a task of its own, so it lives as long as anybody waits and not as long as the one who happened to be
+//! first. The map of flights is one `std` mutex: it is taken only on misses, twice each, for tens of nanoseconds, and
+//! never over an await. Counting passengers under the same lock is what makes "the last one has gone" a fact and not a
+//! guess.
 
 use std::{
     any::Any,
@@ -28,8 +29,8 @@ use tracing::Instrument;
 use super::{Filling, entry::Entry, key::Key};
 use crate::error::{Code, Error};
 
-/// What a flight is for. One that refreshes must not hand out what is already stored, so it is not joined by, and does not
-/// join, one that looks first.
+/// What a flight is for. One that refreshes must not hand out what is already stored, so it is not joined by, and does
+/// not join, one that looks first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Route {
     pub(super) key: Key,
@@ -132,7 +133,8 @@ impl Flights {
         let flight = Flight { number, passengers: 1, landing: landing.clone(), cabin: Arc::clone(&cabin), abort };
         aloft.flights.insert(route, flight);
         drop(aloft);
-        // Spawned outside the lock: a runtime that is shutting down drops the future here, and with it whatever it holds.
+        // Spawned outside the lock: a runtime that is shutting down drops the future here, and with it whatever it
+        // holds.
         tokio::spawn(course.in_current_span());
         Seat { flights: Arc::clone(self), route, number, landing, cabin, leads: true }
     }
@@ -175,8 +177,8 @@ async fn fly(
             Landing::Failed(error.with_cause(panic_message(panic.as_ref())))
         }
     };
-    // Out of the map first: a caller who comes after this starts a flight that looks in memory before it does anything, and
-    // one who came before holds a receiver. Nobody is in between.
+    // Out of the map first: a caller who comes after this starts a flight that looks in memory before it does anything,
+    // and one who came before holds a receiver. Nobody is in between.
     drop(flights.remove(route, number));
     land.send_replace(Some(landing));
 }
@@ -213,8 +215,8 @@ impl Seat {
         }
     }
 
-    /// The stream is the leader's, who has no other. If the leader has gone, the first who asks gets it, so that what was
-    /// computed is not thrown away.
+    /// The stream is the leader's, who has no other. If the leader has gone, the first who asks gets it, so that what
+    /// was computed is not thrown away.
     fn claim_overflow(&self) -> Option<Filling> {
         if !self.leads && self.cabin.leader_aboard.load(Ordering::Acquire) {
             return None;

@@ -8,8 +8,8 @@ use std::{
     hash::{BuildHasher, Hasher},
 };
 
-/// The identity of a result: 32 bytes of BLAKE3 over everything that can change it (tables' content digests, SQL, parameters,
-/// scope, time zone, build). Equal keys mean equal results, so nothing in here is ever invalidated.
+/// The identity of a result: 32 bytes of BLAKE3 over everything that can change it (tables' content digests, SQL,
+/// parameters, scope, time zone, build). Equal keys mean equal results, so nothing in here is ever invalidated.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key([u8; 32]);
 
@@ -53,8 +53,8 @@ impl BodyId {
     }
 }
 
-/// Takes the first eight bytes of a key as its hash. To make keys collide on purpose one would have to search BLAKE3, so the
-/// time that a keyed hash takes on every hit would buy nothing.
+/// Takes the first eight bytes of a key as its hash. To make keys collide on purpose one would have to search BLAKE3,
+/// so the time that a keyed hash takes on every hit would buy nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct DigestHasher(u64);
 

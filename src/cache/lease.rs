@@ -1,12 +1,13 @@
 //! Who computes, among servers on one Redis.
 //!
 //! Owns: [`Lease`], the right to compute one result, and [`Ticket`], the proof of it that others see.
-//! Must not know: what is computed, ✗ SQL.
+//! Must not know: what is computed, SQL.
 //!
-//! A lease is a key in Redis that only one server can set and that expires. Its holder renews it at a third of its length with a
-//! new ticket each time, so those who wait see by their own clock that the holder lives: a ticket that stays the same for the
-//! length of a lease is dead, whether Redis lets it expire or not. Tickets are signed, so nobody without the secret can make
-//! servers wait. A lease is an agreement to save work and nothing more: two who compute the same result are both right.
+//! A lease is a key in Redis that only one server can set and that expires. Its holder renews it at a third of its
+//! length with a new ticket each time, so those who wait see by their own clock that the holder lives: a ticket that
+//! stays the same for the length of a lease is dead, whether Redis lets it expire or not. Tickets are signed, so nobody
+//! without the secret can make servers wait. A lease is an agreement to save work and nothing more: two who compute the
+//! same result are both right.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,6 +26,13 @@ use super::{
 };
 
 const MAGIC: &[u8; 4] = b"PLL1";
+
+/// How many computations on other servers one miss waits for. Holders that fail or are cancelled leave no value; to
+/// wait for one after the other would let servers compute in line.
+const HOLDERS_MAX: usize = 2;
+
+/// However lively the holder seems, nobody waits for longer than so many lengths of a lease.
+const WAIT_LEASES_MAX: u32 = 15;
 
 /// What stays the same as long as one holder holds: magic and 16 random bytes.
 const HOLDER: usize = 4 + 16;
@@ -93,8 +101,8 @@ impl Terms {
     }
 }
 
-/// The right to compute one result, or the attempt to get it. Gives itself back when it is dropped, so that a computation that
-/// was cancelled, failed or panicked does not keep others waiting.
+/// The right to compute one result, or the attempt to get it. Gives itself back when it is dropped, so that a
+/// computation that was cancelled, failed or panicked does not keep others waiting.
 pub(super) struct Lease {
     terms: Arc<Terms>,
     key: Key,
@@ -105,8 +113,8 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// An attempt under `name`. Until its outcome is known by [`Self::hold`] or [`Self::give_up`] it may have succeeded: the
-    /// reply may be lost, or this dropped while it is on its way.
+    /// An attempt under `name`. Until its outcome is known by [`Self::hold`] or [`Self::give_up`] it may have
+    /// succeeded: the reply may be lost, or this dropped while it is on its way.
     pub(super) fn attempt(terms: Arc<Terms>, key: Key, name: String) -> Self {
         let ticket = Ticket::new(&terms.seal, &key);
         Self { terms, key, name, ticket, renewal: None, may_be_held: true }
@@ -150,6 +158,38 @@ impl Drop for Lease {
     }
 }
 
+/// Judges from tickets alone whether a holder is worth waiting for.
+pub(super) struct Watch {
+    length: Duration,
+    begun: Instant,
+    ticket: Vec<u8>,
+    seen_since: Instant,
+    holders: usize,
+}
+
+impl Watch {
+    /// A watch over one lease, whose length is `length`.
+    pub(super) fn new(length: Duration, begun: Instant) -> Self {
+        Self { length, begun, ticket: Vec::new(), seen_since: begun, holders: 0 }
+    }
+
+    /// Whether to wait on, when `ticket` is there at `now`, which is empty when the lease is free and somebody else may
+    /// take it.
+    pub(super) fn is_worth_waiting(&mut self, ticket: &[u8], now: Instant) -> bool {
+        if self.ticket != ticket {
+            let is_other_holder = !ticket.is_empty() && self.ticket.get(..HOLDER) != ticket.get(..HOLDER);
+            self.holders += usize::from(is_other_holder);
+            // A free lease does not end the memory of who held it last.
+            if !ticket.is_empty() {
+                self.ticket = ticket.to_vec();
+            }
+            self.seen_since = now;
+        }
+        let is_alive = now - self.seen_since <= self.length;
+        is_alive && self.holders <= HOLDERS_MAX && now - self.begun <= self.length * WAIT_LEASES_MAX
+    }
+}
+
 async fn renew(terms: Arc<Terms>, key: Key, name: String, mut ticket: Ticket) {
     let mut ticks = interval(terms.length / 3);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -158,8 +198,8 @@ async fn renew(terms: Arc<Terms>, key: Key, name: String, mut ticket: Ticket) {
         ticks.tick().await;
         ticket.sign(renewals, &terms.seal, &key);
         let commands = renewal(&name, &ticket, terms.length);
-        // Zero means that it expired and somebody else may hold it: what is being computed is still right, only no longer
-        // alone. A call that failed is tried again at the next tick.
+        // Zero means that it expired and somebody else may hold it: what is being computed is still right, only no
+        // longer alone. A call that failed is tried again at the next tick.
         if let Ok((0_i64,)) = terms.link.run(&commands, terms.deadline()).await {
             return;
         }
@@ -199,5 +239,34 @@ mod tests {
         ticket.sign(1, &ours, &key);
         assert!(ticket.bytes != before && Ticket::is_genuine(&ticket.bytes, &ours, &key));
         assert_eq!(ticket.bytes[..HOLDER], before[..HOLDER]);
+    }
+
+    #[test]
+    fn a_watch_ends_with_a_dead_holder_a_third_holder_or_the_longest_wait() {
+        let seal = Seal::from_hex(&SecretString::from("a".repeat(64))).unwrap();
+        let key = Key::new([1; 32]);
+        let (length, begun) = (Duration::from_secs(3), Instant::now());
+        let mut tickets = [(); 3].map(|()| Ticket::new(&seal, &key));
+
+        let mut watch = Watch::new(length, begun);
+        assert!(watch.is_worth_waiting(&tickets[0].bytes, begun));
+        assert!(watch.is_worth_waiting(&tickets[0].bytes, begun + length));
+        let late = begun + length + Duration::from_millis(1);
+        assert!(!watch.is_worth_waiting(&tickets[0].bytes, late), "it did not renew");
+
+        let mut watch = Watch::new(length, begun);
+        assert!(watch.is_worth_waiting(&tickets[0].bytes, begun));
+        assert!(watch.is_worth_waiting(&[], begun));
+        assert!(watch.is_worth_waiting(&tickets[0].bytes, begun));
+        assert!(watch.is_worth_waiting(&tickets[1].bytes, begun));
+        assert!(!watch.is_worth_waiting(&tickets[2].bytes, begun), "two left nothing");
+
+        let mut watch = Watch::new(length, begun);
+        for renewals in 0..=45 {
+            tickets[0].sign(renewals, &seal, &key);
+            assert!(watch.is_worth_waiting(&tickets[0].bytes, begun + length / 3 * renewals));
+        }
+        tickets[0].sign(46, &seal, &key);
+        assert!(!watch.is_worth_waiting(&tickets[0].bytes, begun + length / 3 * 46), "nobody computes for that long");
     }
 }

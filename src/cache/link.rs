@@ -1,13 +1,14 @@
 //! One connection to Redis that never costs more than its deadline.
 //!
 //! Owns: [`Link`]: connecting in the background, deadlines, the breaker, one log line per change of health.
-//! Must not know: what is said over it, ✗ SQL.
+//! Must not know: what is said over it, SQL.
 //!
-//! redis-rs's own `ConnectionManager` makes callers wait while it reconnects, and takes a reply that is overdue for a reason to
-//! wait on, so a connection into a black hole stays until TCP gives up, many minutes later. Here a call waits for a connection
-//! only while one is being made that may well come; while Redis is known to be down a call fails at once. A connection that
-//! owes a reply for two timeouts is thrown away, and with it whatever a lying server was sending: redis-rs buffers a reply of any
-//! length, so this and a cap on what is asked for bound what such a server can make us hold.
+//! redis-rs's own `ConnectionManager` makes callers wait while it reconnects, and takes a reply that is overdue for a
+//! reason to wait on, so a connection into a black hole stays until TCP gives up, many minutes later. Here a call waits
+//! for a connection only while one is being made that may well come; while Redis is known to be down a call fails at
+//! once. A connection that owes a reply for two timeouts is thrown away, and with it whatever a lying server was
+//! sending: redis-rs buffers a reply of any length, so this and a cap on what is asked for bound what such a server can
+//! make us hold.
 
 use std::{
     sync::{
@@ -47,7 +48,8 @@ pub(super) enum Fault {
     Overdue,
     /// The connection broke.
     Broken,
-    /// Redis answered with an error: out of memory, read-only, wrong type. It is alive, so the breaker does not count these.
+    /// Redis answered with an error: out of memory, read-only, wrong type. It is alive, so the breaker does not count
+    /// these.
     Refused(redis::RedisError),
 }
 
@@ -211,8 +213,8 @@ impl Inner {
         self.connect_if(|wire| matches!(wire, Wire::Up(current) if Arc::ptr_eq(&current.replies, &lost.replies)));
     }
 
-    /// A reply is overdue. If none comes for as long again, the connection is replaced: replies come in order, so nothing
-    /// behind the one that is missing would be any better.
+    /// A reply is overdue. If none comes for as long again, the connection is replaced: replies come in order, so
+    /// nothing behind the one that is missing would be any better.
     fn doubt(self: &Arc<Self>) {
         let current = self.wire.borrow().clone();
         let Wire::Up(connection) = current else { return };

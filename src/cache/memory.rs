@@ -1,7 +1,7 @@
 //! The first tier: results in this process, weighed in bytes.
 //!
 //! Owns: [`Memory`], the byte budget and what is thrown out first; which keys are known to be too large.
-//! Must not know: flights, Redis, ✗ SQL.
+//! Must not know: flights, Redis, SQL.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,8 +32,8 @@ impl Memory {
     /// A tier of `bytes` in total.
     pub(super) fn new(bytes: u64, time_to_idle: Option<Duration>) -> Self {
         let evictions = counter!(EVICTIONS_TOTAL);
-        // LRU, not moka's TinyLFU: a new snapshot changes the keys of all tables that changed, and TinyLFU would then keep the
-        // often used but dead entries and refuse the new ones until each had been computed several times.
+        // LRU, not moka's TinyLFU: a new snapshot changes the keys of all tables that changed, and TinyLFU would then
+        // keep the often used but dead entries and refuse the new ones until each had been computed several times.
         let mut entries = Cache::builder()
             .name("results")
             .max_capacity(bytes)
@@ -60,8 +60,8 @@ impl Memory {
         self.entries.get(key).await
     }
 
-    /// Puts an entry in. Evicts before it returns: moka would by itself let up to 64 inserts queue, and 64 large results are
-    /// many times a budget.
+    /// Puts an entry in. Evicts before it returns: moka would by itself let up to 64 inserts queue, and 64 large
+    /// results are many times a budget.
     pub(super) async fn insert(&self, entry: Arc<Entry>) {
         self.entries.insert(*entry.key(), entry).await;
         self.settle().await;
@@ -73,8 +73,8 @@ impl Memory {
             entry.drop_body(body);
             return;
         }
-        // Only if this very entry is still in: to insert one that was evicted or replaced would bring it back. moka runs these
-        // one at a time per key, so the last weight that it records includes every body.
+        // Only if this very entry is still in: to insert one that was evicted or replaced would bring it back. moka
+        // runs these one at a time per key, so the last weight that it records includes every body.
         let key = *entry.key();
         self.entries
             .entry(key)

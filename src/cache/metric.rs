@@ -3,8 +3,8 @@
 //! Owns: the names of the cache's metrics, and handles to them that are made once.
 //! Must not know: who collects them.
 //!
-//! Looking a counter up by name takes as long as a memory hit; the handles are therefore made in `Cache::new`, and the process's
-//! recorder has to be installed before.
+//! Looking a counter up by name takes as long as a memory hit; the handles are therefore made in `Cache::new`, and the
+//! process's recorder has to be installed before.
 
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
@@ -24,8 +24,8 @@ pub const MEMORY_ENTRIES: &str = "pilaster_cache_memory_entries";
 pub const REDIS_ERRORS_TOTAL: &str = "pilaster_cache_redis_errors_total";
 /// Values from Redis that were not believed, by `reason`.
 pub const REDIS_REJECTED_TOTAL: &str = "pilaster_cache_redis_rejected_total";
-/// Results written to Redis, by `outcome`: `stored`, `too_large`, `dropped` (too many at once), `unencodable`, `refused` (full,
-/// read-only), `failed`.
+/// Results written to Redis, by `outcome`: `stored`, `too_large`, `dropped` (too many at once), `unencodable`,
+/// `refused` (full, read-only), `failed`.
 pub const REDIS_WRITES_TOTAL: &str = "pilaster_cache_redis_writes_total";
 /// 1 while Redis answers, 0 while its calls are skipped, by `link` (`reads`, `writes`).
 pub const REDIS_UP: &str = "pilaster_cache_redis_up";

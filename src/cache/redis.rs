@@ -1,16 +1,16 @@
 //! The second tier: results shared by the servers on one Redis.
 //!
 //! Owns: [`RedisTier`], names of keys, what is read, written and waited for.
-//! Must not know: flights, memory, ✗ SQL.
+//! Must not know: flights, memory, SQL.
 //!
-//! Redis is never needed and never trusted: whatever it does is a miss. A value's size is capped where it is asked for, by
-//! `GETRANGE key 0 cap`: one round trip, no script, and a hostile value of 512 MB costs one byte more than the cap. What a
-//! hostile *server* could send instead is bounded by the link, which drops a connection that owes replies.
+//! Redis is never needed and never trusted: whatever it does is a miss. A value's size is capped where it is asked for,
+//! by `GETRANGE key 0 cap`: one round trip, no script, and a hostile value of 512 MB costs one byte more than the cap.
+//! What a hostile *server* could send instead is bounded by the link, which drops a connection that owes replies.
 //!
 //! A user for Pilaster needs `GETRANGE`, `SET`, `EVAL` and, inside that, `GET` and `DEL`, on keys of the namespace.
 //!
-//! Reads and leases have one connection and values that are written have another, since megabytes that go out would hold up the
-//! small replies behind them and look like a slow Redis.
+//! Reads and leases have one connection and values that are written have another, since megabytes that go out would
+//! hold up the small replies behind them and look like a slow Redis.
 
 use std::{
     sync::{
@@ -32,9 +32,9 @@ use uuid::Uuid;
 
 use super::{
     entry::Entry,
-    envelope::{HEAD, Seal},
+    envelope::{Content, HEAD, Seal},
     key::Key,
-    lease::{Lease, TICKET, Terms, Ticket, milliseconds},
+    lease::{Lease, TICKET, Terms, Ticket, Watch, milliseconds},
     link::{Fault, Link},
     metric,
 };
@@ -53,8 +53,8 @@ const INLINE_BYTES: usize = 128 * 1024;
 const POLL_MIN: Duration = Duration::from_millis(10);
 const POLL_JITTER_MS: u64 = 16;
 
-/// However lively the holder seems, nobody waits for longer than so many lengths of a lease.
-const WAIT_LEASES_MAX: u32 = 15;
+/// How long others are told that a result cannot be shared.
+const UNSHARED_FOR: Duration = Duration::from_secs(300);
 
 /// How to use a Redis.
 #[derive(Clone, Debug)]
@@ -105,6 +105,15 @@ pub(super) enum Finding {
     Leased(Lease),
     /// Nothing, and no agreement with others: Redis cannot be used, or the one who computes is taking too long.
     Alone,
+}
+
+impl From<Content> for Finding {
+    fn from(content: Content) -> Self {
+        match content {
+            Content::Result(entry) => Self::Entry(Box::new(entry)),
+            Content::Unshared => Self::Alone,
+        }
+    }
 }
 
 pub(super) struct RedisTier {
@@ -163,19 +172,21 @@ impl RedisTier {
     /// The result under `key`, if Redis has one that can be believed.
     pub(super) async fn look(&self, key: &Key) -> Option<Entry> {
         let value = self.fetch(key, self.terms.deadline()).await.ok()?;
-        self.open(key, value).await
+        match self.open(key, value).await? {
+            Content::Result(entry) => Some(entry),
+            Content::Unshared => None,
+        }
     }
 
-    /// The result under `key`, or the right to compute it. Waits while another server computes, and for no other reason longer
-    /// than the timeout.
+    /// The result under `key`, or the right to compute it. Waits while another server computes, and for no other reason
+    /// longer than the timeout.
     pub(super) async fn look_or_lease(&self, key: &Key) -> Finding {
         let mut deadline = self.terms.deadline();
         let Ok(value) = self.fetch(key, deadline).await else { return Finding::Alone };
-        if let Some(entry) = self.open(key, value).await {
-            return Finding::Entry(Box::new(entry));
+        if let Some(content) = self.open(key, value).await {
+            return content.into();
         }
-        let begun = Instant::now();
-        let mut last_seen = (Vec::new(), begun);
+        let mut watch = Watch::new(self.terms.length, Instant::now());
         loop {
             let attempt = Lease::attempt(Arc::clone(&self.terms), *key, self.lease_name(key));
             let Ok(claim) = self.claim(key, &attempt, deadline).await else { return Finding::Alone };
@@ -185,8 +196,8 @@ impl RedisTier {
             } else {
                 attempt.give_up();
             }
-            if let Some(entry) = self.open(key, claim.value).await {
-                return Finding::Entry(Box::new(entry));
+            if let Some(content) = self.open(key, claim.value).await {
+                return content.into();
             }
             if let Some(lease) = lease {
                 return Finding::Leased(lease);
@@ -195,12 +206,7 @@ impl RedisTier {
                 metric::redis_rejected("forged_lease");
                 return Finding::Alone;
             }
-            let now = Instant::now();
-            if last_seen.0 != claim.holder {
-                last_seen = (claim.holder, now);
-            }
-            let is_dead = now - last_seen.1 > self.terms.length;
-            if is_dead || now - begun > self.terms.length * WAIT_LEASES_MAX {
+            if !watch.is_worth_waiting(&claim.holder, Instant::now()) {
                 return Finding::Alone;
             }
             sleep(POLL_MIN + jitter()).await;
@@ -210,34 +216,50 @@ impl RedisTier {
 
     /// Writes an entry in the background and gives the lease back after it, so that those who wait find the value.
     pub(super) fn store(self: &Arc<Self>, entry: Arc<Entry>, lease: Option<Lease>) {
-        if entry.bytes() > self.value_bytes_max.saturating_mul(2) {
-            // Encoded it cannot be that much smaller; drop the lease, for there will be no value.
-            metric::redis_write("too_large");
-            return;
-        }
+        let key = *entry.key();
+        let tier = Arc::clone(self);
+        self.write_behind(lease, async move {
+            // Encoded it cannot be that much smaller.
+            if entry.bytes() > tier.value_bytes_max.saturating_mul(2) {
+                return tier.write_unshared(&key, "too_large").await;
+            }
+            let seal = tier.terms.seal.clone();
+            match off_thread(entry.bytes(), move || seal.close(&entry)).await {
+                Some(Ok(value)) if value.len() <= tier.value_bytes_max => {
+                    tier.write(&key, value, tier.time_to_live, "stored").await
+                }
+                Some(Ok(_)) => tier.write_unshared(&key, "too_large").await,
+                Some(Err(_)) | None => tier.write_unshared(&key, "unencodable").await,
+            }
+        });
+    }
+
+    /// Tells the others not to wait for the result under `key`, which was streamed, and gives the lease back.
+    pub(super) fn store_unshared(self: &Arc<Self>, key: Key, lease: Option<Lease>) {
+        let tier = Arc::clone(self);
+        self.write_behind(lease, async move { tier.write_unshared(&key, "too_large").await });
+    }
+
+    fn write_behind(&self, lease: Option<Lease>, write: impl Future<Output = &'static str> + Send + 'static) {
         let Ok(permit) = Arc::clone(&self.write_permits).try_acquire_owned() else {
             metric::redis_write("dropped");
             return;
         };
-        let tier = Arc::clone(self);
         tokio::spawn(async move {
-            metric::redis_write(tier.write(entry).await);
+            metric::redis_write(write.await);
             drop(lease);
             drop(permit);
         });
     }
 
-    async fn write(&self, entry: Arc<Entry>) -> &'static str {
-        let key = *entry.key();
-        let seal = self.terms.seal.clone();
-        let encoded = off_thread(entry.bytes(), move || seal.close(&entry)).await;
-        let value = match encoded {
-            Some(Ok(value)) if value.len() <= self.value_bytes_max => value,
-            Some(Ok(_)) => return "too_large",
-            Some(Err(_)) | None => return "unencodable",
-        };
+    async fn write_unshared(&self, key: &Key, outcome: &'static str) -> &'static str {
+        self.write(key, self.terms.seal.close_unshared(key), UNSHARED_FOR, outcome).await
+    }
+
+    /// Sets a value; returns `outcome`, or what went wrong, for the metric.
+    async fn write(&self, key: &Key, value: Vec<u8>, lives: Duration, outcome: &'static str) -> &'static str {
         let mut commands = redis::pipe();
-        commands.cmd("SET").arg(self.value_name(&key)).arg(value).arg("PX").arg(milliseconds(self.time_to_live));
+        commands.cmd("SET").arg(self.value_name(key)).arg(value).arg("PX").arg(milliseconds(lives));
         let deadline = Instant::now() + self.terms.reply_timeout * WRITE_PATIENCE;
         let written: Result<(String,), Fault> = self.writes.run(&commands, deadline).await;
         match written {
@@ -245,7 +267,7 @@ impl RedisTier {
                 if self.refuses.swap(false, Ordering::Relaxed) {
                     tracing::info!("redis takes results again");
                 }
-                "stored"
+                outcome
             }
             // Out of memory, read-only, no permission: it answers, so the link's health says nothing of it.
             Err(Fault::Refused(error)) => {
@@ -266,8 +288,8 @@ impl RedisTier {
         Ok(value)
     }
 
-    /// Tries to take the lease and looks at the value after that. In this order: whoever held the lease before us wrote the
-    /// value before giving it back, so having the lease and seeing no value means that there is none.
+    /// Tries to take the lease and looks at the value after that. In this order: whoever held the lease before us wrote
+    /// the value before giving it back, so having the lease and seeing no value means that there is none.
     async fn claim(&self, key: &Key, lease: &Lease, deadline: Instant) -> Result<Claim, Fault> {
         let mut commands = redis::pipe();
         let length = milliseconds(self.terms.length);
@@ -279,13 +301,13 @@ impl RedisTier {
     }
 
     /// Checks and decodes what was fetched.
-    async fn open(&self, key: &Key, value: Bytes) -> Option<Entry> {
+    async fn open(&self, key: &Key, value: Bytes) -> Option<Content> {
         if value.is_empty() {
             return None;
         }
         let (seal, key, bytes_max) = (self.terms.seal.clone(), *key, self.value_bytes_max);
         match off_thread(value.len(), move || seal.open(&key, &value, bytes_max)).await? {
-            Ok(entry) => Some(entry),
+            Ok(content) => Some(content),
             Err(distrust) => {
                 metric::redis_rejected(distrust.as_str());
                 None
@@ -328,8 +350,8 @@ fn client(config: &RedisConfig) -> Result<Client> {
     }
     let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
     if is_tls && rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Two providers are linked, so rustls panics unless one was chosen. The process does that first thing; whoever uses
-        // this room alone has not. That somebody else is faster is fine.
+        // Two providers are linked, so rustls panics unless one was chosen. The process does that first thing; whoever
+        // uses this room alone has not. That somebody else is faster is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
     let client = match &config.ca_certificate {

@@ -214,7 +214,6 @@ async fn the_last_caller_to_leave_stops_the_computation() {
     assert_eq!(entry_of(answer).1, AnswerSource::Filled);
 }
 
-/// A stream is dropped with its reader, so a computation over the limit stops too.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_overflow_streams_to_the_leader_and_the_others_run_their_own() {
     let cache = cache();
