@@ -67,6 +67,10 @@ pub struct Server {
     /// Origins that browsers may call from; `*` for any.
     #[serde(deserialize_with = "units::list")]
     pub cors_origins: Vec<String>,
+    /// Names by which browsers may reach a listener that asks nobody who they are, besides those of this machine: without this
+    /// check, a web page could make its own name point here and read everything.
+    #[serde(deserialize_with = "units::list")]
+    pub allowed_hosts: Vec<String>,
     /// How long requests in flight may take to finish after a stop was asked for.
     #[serde(deserialize_with = "units::duration")]
     pub shutdown_timeout: Duration,
@@ -80,6 +84,7 @@ impl Default for Server {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             ops_listen: None,
             cors_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             shutdown_timeout: Duration::from_secs(30),
             body_bytes_max: ByteSize::from_mib(2),
         }
@@ -306,15 +311,15 @@ impl Default for Access {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
-    /// A filter as `tracing` reads it: `info`, `pilaster=debug,warn`.
-    pub log: String,
+    /// A filter as `tracing` reads it: `info`, `pilaster=debug,warn`; none for `info` in a server and `warn` elsewhere.
+    pub log: Option<String>,
     /// How lines look.
     pub format: LogFormat,
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log: "info".into(), format: LogFormat::Auto }
+        Self { log: None, format: LogFormat::Auto }
     }
 }
 
@@ -448,7 +453,8 @@ impl Config {
         }
     }
 
-    fn validate(&self) -> Result<()> {
+    /// Holds what settings must agree on, whoever gave them.
+    pub fn validate(&self) -> Result<()> {
         let wrong = |key: &str, what: &str, hint: &str| {
             Err(Error::new(Code::InvalidConfig, format!("{key} {what}")).with_hint(hint))
         };
@@ -479,6 +485,17 @@ impl Config {
         {
             if secret.as_ref().is_some_and(|secret| key_bytes(secret).is_none()) {
                 return wrong(key, "is not 32 bytes in hexadecimal", "make one with: openssl rand -hex 32");
+            }
+        }
+        for (key, address) in
+            [("server.listen", Some(self.server.listen)), ("server.ops_listen", self.server.ops_listen)]
+        {
+            if address.is_some_and(|address| !address.ip().is_loopback()) {
+                return wrong(
+                    key,
+                    "is not a loopback address, and nobody is asked who they are yet",
+                    "listen on 127.0.0.1 and put a proxy that authenticates in front",
+                );
             }
         }
         if !["int4", "int8", "text", "uuid"].contains(&self.access.tenant_type.as_str()) {

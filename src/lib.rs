@@ -4,12 +4,14 @@
 
 pub mod access;
 pub mod cache;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod error;
 pub mod output;
 pub mod postgres;
 pub mod query;
+pub mod server;
 pub mod snapshot;
 pub mod sql;
 pub mod store;

@@ -1,1 +1,7 @@
-fn main() {}
+//! Parse arguments, run, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pilaster::cli::main()
+}

@@ -216,12 +216,15 @@ impl Store {
 
     /// Checks that a snapshot's files are what its manifest says.
     pub async fn verify(&self, manifest: &Manifest, verification: Verification) -> Result<()> {
-        let files = manifest.tables.iter().flat_map(|table| table.files.iter().map(move |file| (table, file)));
+        // Owned, so that the stream borrows nothing and its future can move between threads.
+        let mut files = Vec::new();
+        for table in &manifest.tables {
+            files.extend(table.files.iter().map(|file| (self.clone(), table.name.clone(), file.clone())));
+        }
         futures::stream::iter(files)
-            .map(|(table, file)| async move {
-                self.verify_file(file, verification)
-                    .await
-                    .map_err(|error| error.context(format!("table {}, file {}", table.name, file.path)))
+            .map(|(store, table, file)| async move {
+                let verified = store.verify_file(&file, verification).await;
+                verified.map_err(|error| error.context(format!("table {table}, file {}", file.path)))
             })
             .buffer_unordered(REQUESTS_MAX)
             .try_collect()
@@ -318,12 +321,12 @@ impl Store {
     /// Removes everything that a failed run has written. Best effort: what stays is pruned later.
     pub async fn discard_run(&self, run: RunId) {
         let folder = run.to_string();
-        let of_run = |path: &Path| path.parts().any(|part| part.as_ref() == folder);
+        let of_run = move |path: &Path| path.parts().any(|part| part.as_ref() == folder);
         let tables = self.file_path(TABLES);
         let found = self
             .objects
             .list(Some(&tables))
-            .try_filter_map(|object| std::future::ready(Ok(of_run(&object.location).then_some(object.location))))
+            .try_filter_map(move |object| std::future::ready(Ok(of_run(&object.location).then_some(object.location))))
             .boxed();
         let removed: Result<Vec<Path>, _> = self.objects.delete_stream(found).try_collect().await;
         if let Err(error) = removed {

@@ -34,10 +34,11 @@ pub const HTTP_SECONDS: &str = "pilaster_http_seconds";
 const BUCKETS: &[f64] =
     &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
-/// Starts logging to standard error. Once for each process.
-pub fn start_logs(options: &Telemetry) -> Result<()> {
-    let filter = EnvFilter::try_new(&options.log).map_err(|error| {
-        Error::new(Code::InvalidConfig, format!("telemetry.log {:?} is not a filter: {error}", options.log))
+/// Starts logging to standard error, by `default_filter` where no filter is configured. Once for each process.
+pub fn start_logs(options: &Telemetry, default_filter: &str) -> Result<()> {
+    let filter = options.log.as_deref().unwrap_or(default_filter);
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Error::new(Code::InvalidConfig, format!("telemetry.log {filter:?} is not a filter: {error}"))
             .with_hint("write info, or pilaster=debug,warn")
     })?;
     let is_terminal = std::io::stderr().is_terminal();

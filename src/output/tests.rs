@@ -29,6 +29,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
 use crate::error::Code;
+use crate::sql::PG_TYPE_KEY;
 
 /// Encodes the batch at once and row by row, which must come to the same, and compares it.
 #[track_caller]

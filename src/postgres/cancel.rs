@@ -52,7 +52,9 @@ impl CancelToken {
     async fn send(&self) -> Result<()> {
         let mut stream = self.server.open_for_cancel().await?;
         match &self.key {
-            Key::Driver(token) => token.cancel_query_raw(stream, NoTls).await.map_err(|error| from_driver(error, "cancel")),
+            Key::Driver(token) => {
+                token.cancel_query_raw(stream, NoTls).await.map_err(|error| from_driver(error, "cancel"))
+            }
             Key::Ours { process, secret } => {
                 let mut request = BytesMut::new();
                 postgres_protocol::message::frontend::cancel_request(*process, *secret, &mut request);

@@ -73,7 +73,8 @@ impl SourceConfig {
     /// The connection string without password and options, for logs and manifests.
     #[must_use]
     pub fn redacted(&self) -> String {
-        let encoded = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+        let encoded =
+            |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
         let hosts: Vec<_> = self
             .endpoints
             .iter()
@@ -142,9 +143,11 @@ impl SourceConfig {
             let resolved = match tokio::time::timeout(deadline, endpoint.resolve()).await {
                 Ok(Ok(resolved)) => resolved,
                 Ok(Err(error)) => {
-                    failures.push(self.cannot(endpoint, format!("cannot resolve the host's name: {error}"))
-                        .with_hint("correct the host in the connection string, or this machine's name service")
-                        .with_cause(error));
+                    failures.push(
+                        self.cannot(endpoint, format!("cannot resolve the host's name: {error}"))
+                            .with_hint("correct the host in the connection string, or this machine's name service")
+                            .with_cause(error),
+                    );
                     continue;
                 }
                 Err(_) => {
@@ -156,7 +159,9 @@ impl SourceConfig {
                 match self.try_endpoint(&endpoint, purpose).await {
                     Ok(session) => return Ok((session, endpoint)),
                     // Another host would refuse the same user with the same password.
-                    Err(error) if matches!(sqlstate_of(&error), Some("28P01" | "28000" | "3D000")) => return Err(error),
+                    Err(error) if matches!(sqlstate_of(&error), Some("28P01" | "28000" | "3D000")) => {
+                        return Err(error);
+                    }
                     Err(error) => failures.push(error),
                 }
             }
@@ -182,9 +187,9 @@ impl SourceConfig {
             let error = match tokio::time::timeout(deadline, Box::pin(attempt)).await {
                 Ok(Ok(session)) => return Ok(session),
                 Ok(Err(error)) => error,
-                Err(_) => self
-                    .cannot(endpoint, format!("no answer in {} s", deadline.as_secs_f32()))
-                    .with_hint("check host, port and firewall; connect_timeout in the connection string allows more time"),
+                Err(_) => self.cannot(endpoint, format!("no answer in {} s", deadline.as_secs_f32())).with_hint(
+                    "check host, port and firewall; connect_timeout in the connection string allows more time",
+                ),
             };
             // Only what encryption may have caused is worth the other way: pg_hba.conf, or a failed handshake.
             let retry = sqlstate_of(&error) == Some("28000") || error.source().is_some_and(is_tls);
@@ -222,8 +227,12 @@ impl SourceConfig {
         };
         let writable = !is_standby && !is_read_only;
         match self.config.get_target_session_attrs() {
-            TargetSessionAttrs::ReadWrite if !writable => Err(self.cannot(endpoint, "the server is read-only".to_owned())),
-            TargetSessionAttrs::ReadOnly if writable => Err(self.cannot(endpoint, "the server is not read-only".to_owned())),
+            TargetSessionAttrs::ReadWrite if !writable => {
+                Err(self.cannot(endpoint, "the server is read-only".to_owned()))
+            }
+            TargetSessionAttrs::ReadOnly if writable => {
+                Err(self.cannot(endpoint, "the server is not read-only".to_owned()))
+            }
             _ => Ok(session),
         }
     }
@@ -283,9 +292,9 @@ impl SourceConfig {
         let sqlstate = sqlstate_of(&error).map(str::to_owned);
         let error = error.context(format!("cannot connect to PostgreSQL at {}", self.at(endpoint)));
         match (sqlstate.as_deref(), self.tls.mode) {
-            (Some("28000"), TlsMode::Disable | TlsMode::Allow) => {
-                error.with_hint("create the role or add a line to pg_hba.conf; if that file asks for encryption, use sslmode=require")
-            }
+            (Some("28000"), TlsMode::Disable | TlsMode::Allow) => error.with_hint(
+                "create the role or add a line to pg_hba.conf; if that file asks for encryption, use sslmode=require",
+            ),
             (Some("28000"), _) => error.with_hint("create the role, or add a line for it to pg_hba.conf"),
             _ => error,
         }

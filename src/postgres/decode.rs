@@ -20,8 +20,8 @@ use arrow::{
     datatypes::{Field, Schema, SchemaRef},
 };
 
-use self::column::{Column, Fault};
 pub use self::column::ColumnCounts;
+use self::column::{Column, Fault};
 use super::types::{Kind, OutOfRange};
 use crate::error::{Code, Error, Result};
 
@@ -170,7 +170,9 @@ impl CopyDecoder {
         if self.rows_buffered == 0 || matches!(self.state, State::Field(_)) {
             return Ok(None);
         }
-        let fault = |error| Error::internal(format!("table {}: the batch does not fit its schema", self.table)).with_cause(error);
+        let fault = |error| {
+            Error::internal(format!("table {}: the batch does not fit its schema", self.table)).with_cause(error)
+        };
         let arrays = self.columns.iter_mut().map(Column::finish).collect::<Result<Vec<_>, _>>().map_err(fault)?;
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows_buffered));
         let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options).map_err(fault)?;
@@ -286,7 +288,9 @@ impl CopyDecoder {
     }
 
     fn read_header(&self, header: &[u8]) -> Result<()> {
-        let Some((signature, after)) = header.split_first_chunk::<11>() else { return Err(self.malformed("no header")) };
+        let Some((signature, after)) = header.split_first_chunk::<11>() else {
+            return Err(self.malformed("no header"));
+        };
         if signature != SIGNATURE {
             return Err(self.malformed("no signature"));
         }
@@ -321,14 +325,17 @@ impl CopyDecoder {
                 Error::new(Code::UnrepresentableValue, format!("{at}: {value} cannot be held as {what}"))
                     .with_hint(format!("set {setting} out_of_range = \"null\", \"clamp\" or \"text\""))
             }
-            Fault::NotUtf8 => Error::new(Code::UnrepresentableValue, format!("{at}: the text is not UTF-8"))
-                .with_hint(format!("repair the value in the source (its encoding is SQL_ASCII), or set {setting} exclude = true")),
+            Fault::NotUtf8 => Error::new(Code::UnrepresentableValue, format!("{at}: the text is not UTF-8")).with_hint(
+                format!("repair the value in the source (its encoding is SQL_ASCII), or set {setting} exclude = true"),
+            ),
             Fault::Digits => {
                 let what = self.schema.field(index).data_type();
                 Error::new(Code::UnrepresentableValue, format!("{at}: the value has more digits than {what}"))
                     .with_hint(format!("take the snapshot again, or set {setting} out_of_range = \"text\""))
             }
-            Fault::Full => Error::internal(format!("{at}: more than 2 GiB of one column are buffered; take batches earlier")),
+            Fault::Full => {
+                Error::internal(format!("{at}: more than 2 GiB of one column are buffered; take batches earlier"))
+            }
             Fault::Null => Error::internal(format!("{at}: NULL in a column that is NOT NULL")),
             Fault::Length { expected } => Error::internal(format!("{at}: the value is not {expected} bytes long")),
             Fault::Malformed(what) => Error::internal(format!("{at}: the bytes are no {what}")),

@@ -109,7 +109,10 @@ fn endpoints(config: &Config) -> Result<Vec<Endpoint>> {
         }
     };
     let endpoints: Vec<_> = (0..count).map(endpoint).collect();
-    if endpoints.iter().any(|one| matches!(one, Endpoint::Tcp { name: Some(name), address: None, .. } if name.is_empty())) {
+    if endpoints
+        .iter()
+        .any(|one| matches!(one, Endpoint::Tcp { name: Some(name), address: None, .. } if name.is_empty()))
+    {
         return Err(Error::new(Code::InvalidConfig, "a host in the connection string is empty").with_hint(FORM));
     }
     Ok(endpoints)
@@ -160,10 +163,15 @@ impl Options {
         let host_start = url.find('@').map_or(scheme_end, |at| at + 1);
         let authority_end = url[host_start..].find(['/', '?']).map_or(url.len(), |at| host_start + at);
         if url[host_start..authority_end].contains('@') {
-            return Err(Error::new(Code::InvalidConfig, "the connection string has more than one @ before the database")
-                .with_hint("write @ in the user or the password as %40"));
+            return Err(Error::new(
+                Code::InvalidConfig,
+                "the connection string has more than one @ before the database",
+            )
+            .with_hint("write @ in the user or the password as %40"));
         }
-        let Some(query_start) = url[host_start..].find('?').map(|at| host_start + at) else { return Ok(url.to_owned()) };
+        let Some(query_start) = url[host_start..].find('?').map(|at| host_start + at) else {
+            return Ok(url.to_owned());
+        };
         let mut kept = Vec::new();
         for pair in url[query_start + 1..].split('&').filter(|pair| !pair.is_empty()) {
             let (key, value) = pair.split_once('=').ok_or_else(|| {
@@ -186,14 +194,18 @@ impl Options {
                 return Ok(kept);
             }
             let mut key = String::new();
-            while let Some(character) = characters.next_if(|character| *character != '=' && !character.is_whitespace()) {
+            while let Some(character) = characters.next_if(|character| *character != '=' && !character.is_whitespace())
+            {
                 key.push(character);
             }
             while characters.next_if(|character| character.is_whitespace()).is_some() {}
             if characters.next() != Some('=') {
                 // What stands here may be the rest of a password with a space in it, so it is not repeated.
-                return Err(Error::new(Code::InvalidConfig, "the connection string is neither a URL nor key=value pairs")
-                    .with_hint(format!("{FORM}; a value with spaces stands in single quotes")));
+                return Err(Error::new(
+                    Code::InvalidConfig,
+                    "the connection string is neither a URL nor key=value pairs",
+                )
+                .with_hint(format!("{FORM}; a value with spaces stands in single quotes")));
             }
             while characters.next_if(|character| character.is_whitespace()).is_some() {}
             let quoted = characters.next_if_eq(&'\'').is_some();
@@ -203,8 +215,11 @@ impl Options {
                     Some('\'') if quoted => break,
                     Some(character) if !quoted && character.is_whitespace() => break,
                     None if quoted => {
-                        return Err(Error::new(Code::InvalidConfig, "a quoted value of the connection string never ends")
-                            .with_hint("write a quote inside a value as \\'"));
+                        return Err(Error::new(
+                            Code::InvalidConfig,
+                            "a quoted value of the connection string never ends",
+                        )
+                        .with_hint("write a quote inside a value as \\'"));
                     }
                     None => break,
                     Some('\\') => {
@@ -276,7 +291,10 @@ mod tests {
         check("postgres://u:p@ss@h/d", "error: the connection string has more than one @ before the database");
         check("postgres://u@h/d?sslmode=maybe", "error: sslmode \"maybe\" does not exist");
         check("postgres://u@h:port/d", "error: the connection string is wrong: invalid value for option `port`");
-        check("user=u password=open sesame host=h", "error: the connection string is neither a URL nor key=value pairs");
+        check(
+            "user=u password=open sesame host=h",
+            "error: the connection string is neither a URL nor key=value pairs",
+        );
         check("host=a,b,c port=1,2 user=u", "error: 3 hosts but 2 ports");
         check("host=h user=u channel_binding=require", "error: channel_binding=require is not supported");
     }

@@ -113,7 +113,11 @@ pub fn from_driver(error: tokio_postgres::Error, doing: impl fmt::Display) -> Er
         return lost(doing).with_cause(error);
     }
     let io = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    if io.is_some() { lost(doing).with_cause(error) } else { Error::internal(format!("{doing}: {error}")).with_cause(error) }
+    if io.is_some() {
+        lost(doing).with_cause(error)
+    } else {
+        Error::internal(format!("{doing}: {error}")).with_cause(error)
+    }
 }
 
 /// The connection ended while we still needed it.

@@ -189,8 +189,11 @@ impl TableDefinition {
     /// rewriting change it; writing rows, ANALYZE and grants do not.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let relations: Vec<_> =
-            self.relations.iter().map(|relation| (relation.oid, &relation.name, relation.kind, relation.filenode)).collect();
+        let relations: Vec<_> = self
+            .relations
+            .iter()
+            .map(|relation| (relation.oid, &relation.name, relation.kind, relation.filenode))
+            .collect();
         let columns: Vec<_> = self
             .columns
             .iter()

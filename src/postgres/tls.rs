@@ -47,8 +47,9 @@ impl Tls {
             (mode, _) => mode,
         };
         if root_certificate.as_ref().is_some_and(|path| path.as_os_str() == "system") && mode != TlsMode::VerifyFull {
-            return Err(Error::new(Code::InvalidConfig, "sslrootcert=system needs sslmode=verify-full")
-                .with_hint("anybody can get a certificate from a public authority; only the host's name tells them apart"));
+            return Err(Error::new(Code::InvalidConfig, "sslrootcert=system needs sslmode=verify-full").with_hint(
+                "anybody can get a certificate from a public authority; only the host's name tells them apart",
+            ));
         }
         if direct && !matches!(mode, TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull) {
             return Err(Error::new(Code::InvalidConfig, "sslnegotiation=direct needs sslmode=require or stricter"));
@@ -119,9 +120,11 @@ impl Roots {
                 let found = rustls_native_certs::load_native_certs();
                 store.add_parsable_certificates(found.certs);
                 if store.is_empty() {
-                    let mut error =
-                        Error::new(Code::InvalidConfig, "this system has no trusted certificates to verify the source with")
-                            .with_hint("install ca-certificates, or give sslrootcert=/path/to/ca.pem");
+                    let mut error = Error::new(
+                        Code::InvalidConfig,
+                        "this system has no trusted certificates to verify the source with",
+                    )
+                    .with_hint("install ca-certificates, or give sslrootcert=/path/to/ca.pem");
                     if let Some(cause) = found.errors.into_iter().next() {
                         error = error.with_cause(cause);
                     }

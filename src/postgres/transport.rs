@@ -45,7 +45,8 @@ impl Endpoint {
     pub(super) async fn resolve(&self) -> io::Result<Vec<Self>> {
         let Self::Tcp { name: Some(name), address: None, port } = self else { return Ok(vec![self.clone()]) };
         let addresses = tokio::net::lookup_host((name.as_str(), *port)).await?;
-        let resolved = |address: SocketAddr| Self::Tcp { name: Some(name.clone()), address: Some(address.ip()), port: *port };
+        let resolved =
+            |address: SocketAddr| Self::Tcp { name: Some(name.clone()), address: Some(address.ip()), port: *port };
         Ok(addresses.map(resolved).collect())
     }
 }

@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use postgres_protocol::message::{backend, frontend};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+pub(super) use self::startup::no_password;
 use super::{
     cancel::CancelToken,
     connect::SourceConfig,
@@ -21,7 +22,6 @@ use super::{
     failure::{ServerError, lost, protocol},
     transport::Stream,
 };
-pub(super) use self::startup::no_password;
 use crate::error::{Code, Error, Result};
 
 /// Large enough that the kernel, not we, sets the pace; small enough to stay in the cache on its way to the decoder.
@@ -206,7 +206,9 @@ impl CopyConnection {
                         self.state = State::Idle;
                         let decoded = decoder.finish()?;
                         if decoded != rows {
-                            return Err(Error::internal(format!("the server copied {rows} rows, but {decoded} arrived")));
+                            return Err(Error::internal(format!(
+                                "the server copied {rows} rows, but {decoded} arrived"
+                            )));
                         }
                         return Ok(Progress::Done { rows });
                     }
@@ -346,7 +348,8 @@ impl CopyConnection {
         if tag != backend::PARAMETER_STATUS_TAG {
             return;
         }
-        let mut strings = self.buffer[body].split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
+        let mut strings =
+            self.buffer[body].split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
         if let (Some(name), Some(value)) = (strings.next(), strings.next()) {
             self.parameters.insert(name, value);
         }

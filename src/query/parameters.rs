@@ -59,6 +59,19 @@ impl RawParameters {
         self.0.extend(other.0);
     }
 
+    /// The names that were given.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Those that `keep` keeps.
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
+        Self(
+            self.0.iter().filter(|(name, _)| keep(name)).map(|(name, values)| (name.clone(), values.clone())).collect(),
+        )
+    }
+
     /// Types the values for a named query.
     pub fn bind_named(&self, query: &NamedQuery, sql: &ReadOnlySql, reserved: &Reserved<'_>) -> Result<Bound> {
         self.refuse_reserved()?;

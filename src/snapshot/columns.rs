@@ -100,8 +100,9 @@ impl TablePlan {
             .zip(fidelity)
             .map(|(column, fidelity)| {
                 let field = column.decode.field();
-                let column_type = ColumnType::from_file_type(field.data_type())
-                    .ok_or_else(|| Error::internal(format!("column {} has a type that files do not hold", field.name())))?;
+                let column_type = ColumnType::from_file_type(field.data_type()).ok_or_else(|| {
+                    Error::internal(format!("column {} has a type that files do not hold", field.name()))
+                })?;
                 Ok(store::Column {
                     name: field.name().clone(),
                     postgres_type: column.definition.base.name.clone(),
@@ -133,7 +134,8 @@ pub(super) async fn plan(export: &Export, options: &RunOptions, previous: Option
         let name = store_name(&table.name);
         let rules = options.tables.get(&name).unwrap_or(&none);
         let before = previous.and_then(|manifest| manifest.table(&name));
-        let plan = plan_table(export, table, rules, before).await.map_err(|error| error.context(format!("table {name}")))?;
+        let plan =
+            plan_table(export, table, rules, before).await.map_err(|error| error.context(format!("table {name}")))?;
         wanted.push((table, table.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>()));
         if let Some((_, columns)) = wanted.last_mut() {
             columns.retain(|column| !plan.excluded.iter().any(|excluded| excluded == column));
@@ -158,11 +160,16 @@ fn check_rules(tables: &[TableDefinition], options: &RunOptions) -> Result<()> {
             ("sort_by", &rules.sort_by),
         ];
         let columns = rules.out_of_range.keys().map(|column| ("columns", column));
-        for (setting, column) in lists.iter().flat_map(|(setting, list)| list.iter().map(|c| (*setting, c))).chain(columns) {
+        for (setting, column) in
+            lists.iter().flat_map(|(setting, list)| list.iter().map(|c| (*setting, c))).chain(columns)
+        {
             if !table.columns.iter().any(|known| &known.name == column) {
                 let names: Vec<&str> = table.columns.iter().map(|known| known.name.as_str()).collect();
-                return Err(Error::new(Code::InvalidConfig, format!("tables.\"{name}\".{setting} names {column:?}, which it does not have"))
-                    .with_hint(format!("its columns are {}", names.join(", "))));
+                return Err(Error::new(
+                    Code::InvalidConfig,
+                    format!("tables.\"{name}\".{setting} names {column:?}, which it does not have"),
+                )
+                .with_hint(format!("its columns are {}", names.join(", "))));
             }
         }
     }
@@ -201,16 +208,14 @@ async fn plan_table(
         }
     }
 
-    let measured = if bare.is_empty() {
-        Vec::new()
-    } else {
-        postgres::measure(export.exporter(), &table.name, &bare).await?
-    };
+    let measured =
+        if bare.is_empty() { Vec::new() } else { postgres::measure(export.exporter(), &table.name, &bare).await? };
     let columns = kept
         .into_iter()
         .map(|(column, kind)| {
             let kind = kind.unwrap_or_else(|| {
-                let found = measured.iter().find(|measured| measured.column == column.name).and_then(|found| found.width);
+                let found =
+                    measured.iter().find(|measured| measured.column == column.name).and_then(|found| found.width);
                 let width = found.unwrap_or_default().widened(width_before(before, &column.name).unwrap_or_default());
                 match width.planned() {
                     PlannedKind::Known { kind, .. } => kind,
@@ -258,7 +263,8 @@ fn out_of_range(rules: &ColumnRules, column: &ColumnDefinition) -> OutOfRange {
 
 /// Whether a column's name says that its text is a secret. Numbers of tokens and the like are not.
 fn looks_secret(column: &ColumnDefinition) -> bool {
-    let holds_text = matches!(column.base.name.as_str(), "text" | "varchar" | "bpchar" | "citext" | "bytea" | "json" | "jsonb");
+    let holds_text =
+        matches!(column.base.name.as_str(), "text" | "varchar" | "bpchar" | "citext" | "bytea" | "json" | "jsonb");
     let name = column.name.to_lowercase();
     holds_text && SECRET_PARTS.iter().any(|part| name.contains(part))
 }

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
+use futures::{TryStreamExt, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
 use super::{
@@ -101,12 +101,15 @@ impl Shared<'_> {
             let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             let Some(chunk) = next else { break };
             let plan = &self.plans[chunk.table];
-            let part =
-                self.copy(&mut connection, plan, chunk).await.map_err(|error| error.context(format!("table {}", plan.name)))?;
+            let part = self
+                .copy(&mut connection, plan, chunk)
+                .await
+                .map_err(|error| error.context(format!("table {}", plan.name)))?;
             let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
             parts.push(part);
             if self.open[chunk.table].fetch_sub(1, Ordering::Relaxed) == 1 {
-                let files = parts.iter().filter(|part| part.chunk.table == chunk.table).filter_map(|part| part.file.as_ref());
+                let files =
+                    parts.iter().filter(|part| part.chunk.table == chunk.table).filter_map(|part| part.file.as_ref());
                 let (rows, bytes) = files.fold((0, 0), |(rows, bytes), file| (rows + file.rows, bytes + file.bytes));
                 self.progress.report(Event::TableDone { table: &plan.name, rows, bytes });
             }
@@ -182,11 +185,8 @@ impl Shared<'_> {
                 })
             }
         };
-        let fidelity = decoder
-            .counts()
-            .iter()
-            .map(|counts| Fidelity { nulled: counts.nulled, clamped: counts.clamped })
-            .collect();
+        let fidelity =
+            decoder.counts().iter().map(|counts| Fidelity { nulled: counts.nulled, clamped: counts.clamped }).collect();
         Ok(Part { chunk, file, fidelity })
     }
 }

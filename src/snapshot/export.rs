@@ -1,14 +1,13 @@
 //! One instant of the source, held still: the run's lock, the tables' locks, the exported snapshot.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 
 use super::RunOptions;
 use crate::{
     error::{Code, Error, Result},
     postgres::{
-        self, Client, Pooling, RelationKind, SourceConfig, TableDefinition, TableName, from_driver, quote_ident, sqlstate_of,
+        self, Client, Pooling, RelationKind, SourceConfig, TableDefinition, TableName, from_driver, quote_ident,
+        sqlstate_of,
     },
     store::RunId,
 };
@@ -73,9 +72,10 @@ impl RunLock {
     /// Fails if the lock was lost on the way, as when the source restarted: another run may be under way by now.
     pub(super) async fn require_held(&self) -> Result<()> {
         let lost = |error| {
-            from_driver(error, "check the run's lock").context("the run lost its lock, and gives up rather than publish late")
+            from_driver(error, "check the run's lock")
+                .context("the run lost its lock, and gives up rather than publish late")
         };
-        // Taken twice by the same session it must be released twice; a session that lost it would take it anew.
+        // The lock lives exactly as long as this session does.
         self.client.batch_execute("SELECT 1").await.map_err(lost)
     }
 
@@ -204,7 +204,10 @@ async fn chosen(client: &Client, options: &RunOptions) -> Result<Vec<TableDefini
     if let Some(table) = tables.iter().find(foreign) {
         return Err(Error::new(
             Code::InvalidConfig,
-            format!("table {} is, or contains, a foreign table, whose rows no snapshot of this server covers", table.name),
+            format!(
+                "table {} is, or contains, a foreign table, whose rows no snapshot of this server covers",
+                table.name
+            ),
         )
         .with_hint(format!("leave it out: snapshot.exclude_tables = [\"{}\"]", table.name)));
     }
@@ -224,9 +227,8 @@ fn fingerprints(tables: &[TableDefinition]) -> Vec<(u32, String)> {
 
 /// `LOCK` for tables; a materialized view cannot be locked so, but a SELECT from it takes the same lock.
 fn lock_statements(tables: &[TableDefinition], wait: &str) -> String {
-    let quoted = |table: &TableDefinition| {
-        format!("{}.{}", quote_ident(&table.name.schema), quote_ident(&table.name.name))
-    };
+    let quoted =
+        |table: &TableDefinition| format!("{}.{}", quote_ident(&table.name.schema), quote_ident(&table.name.name));
     let is_view = |table: &&TableDefinition| table.kind == RelationKind::MaterializedView;
     let lockable: Vec<String> = tables.iter().filter(|table| !is_view(table)).map(quoted).collect();
     let mut statements = String::new();
@@ -240,6 +242,6 @@ fn lock_statements(tables: &[TableDefinition], wait: &str) -> String {
 }
 
 fn hostname() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "unknown".into(), |name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "unknown".into(), |name| name.trim().to_owned())
 }
-

@@ -101,4 +101,3 @@ fn unwritable(error: parquet::errors::ParquetError) -> Error {
 fn unsortable(error: arrow::error::ArrowError) -> Error {
     Error::internal("rows cannot be sorted").with_cause(error)
 }
-

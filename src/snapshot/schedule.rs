@@ -18,7 +18,9 @@ impl Schedule {
     pub fn parse(pattern: &str, zone: &str) -> Result<Self> {
         let cron = pattern.parse::<Cron>().map_err(|error| {
             Error::new(Code::InvalidConfig, format!("snapshot.schedule {pattern:?} is not a cron pattern: {error}"))
-                .with_hint("write minute, hour, day, month and weekday, for example \"0 3 * * *\" for three every night")
+                .with_hint(
+                    "write minute, hour, day, month and weekday, for example \"0 3 * * *\" for three every night",
+                )
         })?;
         let zone = zone.parse::<Tz>().map_err(|_| {
             Error::new(Code::InvalidConfig, format!("snapshot.timezone {zone:?} is not known"))

@@ -80,11 +80,14 @@ impl Store {
 
     /// Whether the files of a version are still there; its manifest always is.
     pub async fn is_readable(&self, manifest: &super::Manifest) -> bool {
-        let files = manifest.tables.iter().flat_map(|table| &table.files);
-        futures::stream::iter(files)
-            .map(|file| async move { self.objects.head(&self.file_path(&file.path)).await.is_ok() })
+        let mut paths = Vec::new();
+        for table in &manifest.tables {
+            paths.extend(table.files.iter().map(|file| (self.clone(), self.file_path(&file.path))));
+        }
+        futures::stream::iter(paths)
+            .map(|(store, path)| async move { store.objects.head(&path).await.is_ok() })
             .buffer_unordered(super::REQUESTS_MAX)
-            .all(|found| async move { found })
+            .all(std::future::ready)
             .await
     }
 }

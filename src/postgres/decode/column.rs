@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder,
-        Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, NullBufferBuilder, StringBuilder,
-        StructArray, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+        ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder, Float32Builder,
+        Float64Builder, Int16Builder, Int32Builder, Int64Builder, NullBufferBuilder, StringBuilder, StructArray,
+        Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
     },
     datatypes::i256,
     error::ArrowError,
@@ -147,7 +147,9 @@ impl Column {
             Builder::Bool(_) => rows / 8,
             Builder::Int2(_) => rows * 2,
             Builder::Int4(_) | Builder::Float4(_) | Builder::Date(_) => rows * 4,
-            Builder::Int8(_) | Builder::Float8(_) | Builder::Oid(_) | Builder::Time(_) | Builder::Timestamp(_) => rows * 8,
+            Builder::Int8(_) | Builder::Float8(_) | Builder::Oid(_) | Builder::Time(_) | Builder::Timestamp(_) => {
+                rows * 8
+            }
             Builder::Decimal128 { .. } | Builder::Interval(_) => rows * 16,
             Builder::Decimal256 { .. } => rows * 32,
             Builder::Text(builder)

@@ -180,7 +180,8 @@ impl Aligned<'_> {
         }
         let mut value: u128 = 0;
         for group in self.groups {
-            let next = value.checked_mul(10_000).and_then(|value| value.checked_add(u128::from(group_value(*group).ok()?)));
+            let next =
+                value.checked_mul(10_000).and_then(|value| value.checked_add(u128::from(group_value(*group).ok()?)));
             value = next.ok_or_else(|| self.overflow())?;
         }
         if let Some((tail, digits)) = self.tail {
@@ -248,7 +249,8 @@ mod tests {
         let pad = (4 - integer.len() % 4) % 4;
         let mut digits = "0".repeat(pad) + integer + fraction;
         digits.push_str(&"0".repeat((4 - digits.len() % 4) % 4));
-        let mut groups: Vec<u16> = (0..digits.len() / 4).map(|at| digits[at * 4..at * 4 + 4].parse().unwrap()).collect();
+        let mut groups: Vec<u16> =
+            (0..digits.len() / 4).map(|at| digits[at * 4..at * 4 + 4].parse().unwrap()).collect();
         let mut weight = i16::try_from((pad + integer.len()) / 4).unwrap() - 1;
         while groups.first() == Some(&0) {
             groups.remove(0);
@@ -273,10 +275,13 @@ mod tests {
     fn check(text: &str, precision: u8, scale: u8, expect: &str) {
         let bytes = encode(text);
         let Some(Numeric::Finite(digits)) = Numeric::parse(&bytes) else { panic!("{text} does not parse") };
-        let wide = digits.to_i256(power_of_ten(precision), scale).map_or_else(|misfit| format!("{misfit:?}"), |v| v.to_string());
+        let wide = digits
+            .to_i256(power_of_ten(precision), scale)
+            .map_or_else(|misfit| format!("{misfit:?}"), |v| v.to_string());
         assert_eq!(wide, expect, "{text} as Decimal256({precision},{scale})");
         if precision <= 38 {
-            let narrow = digits.to_i128(precision, scale).map_or_else(|misfit| format!("{misfit:?}"), |v| v.to_string());
+            let narrow =
+                digits.to_i128(precision, scale).map_or_else(|misfit| format!("{misfit:?}"), |v| v.to_string());
             assert_eq!(narrow, expect, "{text} as Decimal128({precision},{scale})");
         }
     }

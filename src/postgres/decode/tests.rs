@@ -78,7 +78,11 @@ fn each_kind() {
     check(Kind::Bytea, b"\x00\xff", "00ff");
     check(Kind::Uuid, &[0xAB; 16], "abababab-abab-abab-abab-abababababab");
     check(Kind::Date, &0i32.to_be_bytes(), "2000-01-01");
-    check(Kind::Date, &i32::MAX.to_be_bytes(), &format!("unrepresentable_value: {at} infinity cannot be held as Date32"));
+    check(
+        Kind::Date,
+        &i32::MAX.to_be_bytes(),
+        &format!("unrepresentable_value: {at} infinity cannot be held as Date32"),
+    );
     check(Kind::Time, &86_399_999_999i64.to_be_bytes(), "23:59:59.999999");
     check(Kind::Time, &(-1i64).to_be_bytes(), &format!("internal: {at} the bytes are no time of day"));
     check(Kind::Timestamp, &(-1i64).to_be_bytes(), "1999-12-31T23:59:59.999999");
@@ -133,8 +137,11 @@ fn the_error_names_the_setting() {
 
 /// Three rows of three columns, with a NULL, an empty and a long value.
 fn sample() -> (Vec<ColumnPlan>, Vec<u8>) {
-    let columns =
-        vec![plan(Kind::Int4, OutOfRange::Error), plan(Kind::Text, OutOfRange::Error), plan(Kind::Interval, OutOfRange::Error)];
+    let columns = vec![
+        plan(Kind::Int4, OutOfRange::Error),
+        plan(Kind::Text, OutOfRange::Error),
+        plan(Kind::Interval, OutOfRange::Error),
+    ];
     let long = vec![b'x'; 300];
     let bytes = copy(&[
         &[Some(&[0, 0, 0, 1]), Some(b""), Some(&[0; 16])],

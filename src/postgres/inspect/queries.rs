@@ -172,7 +172,12 @@ async fn require_schemas(client: &tokio_postgres::Client, schemas: &[String]) ->
         .with_hint(format!("there are: {}", existing.join(", "))))
 }
 
-async fn ask<P: ToSql + Sync>(client: &tokio_postgres::Client, sql: &str, parameter: &P, kind: Type) -> Result<Vec<Row>> {
+async fn ask<P: ToSql + Sync>(
+    client: &tokio_postgres::Client,
+    sql: &str,
+    parameter: &P,
+    kind: Type,
+) -> Result<Vec<Row>> {
     client.query_typed(sql, &[(parameter, kind)]).await.map_err(failed)
 }
 

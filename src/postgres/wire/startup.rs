@@ -87,7 +87,8 @@ impl CopyConnection {
                         return Err(unknown_authentication("a SASL mechanism other than SCRAM-SHA-256"));
                     }
                     let exchange = ScramSha256::new(password.ok_or_else(no_password)?, ChannelBinding::unsupported());
-                    frontend::sasl_initial_response(SCRAM_SHA_256, exchange.message(), &mut reply).map_err(unsendable)?;
+                    frontend::sasl_initial_response(SCRAM_SHA_256, exchange.message(), &mut reply)
+                        .map_err(unsendable)?;
                     scram = Some(exchange);
                 }
                 (11, Some(exchange)) => {

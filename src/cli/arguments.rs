@@ -1,0 +1,206 @@
+//! What the command line takes.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    config::Config,
+    error::{Code, Error, Result},
+    output::Format,
+};
+
+/// A columnar sidecar for PostgreSQL: consistent snapshots, fast dashboard answers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pilaster",
+    version,
+    after_help = "Examples:\n  \
+        pilaster serve --postgres postgresql://app@localhost/app\n  \
+        pilaster snapshot --postgres postgresql://app@localhost/app --store data/store\n  \
+        pilaster query 'SELECT count(*) FROM invoices'\n  \
+        pilaster query revenue/mrr_by_plan from=2026-01-01 --tenant 42\n  \
+        pilaster check\n\n\
+        Settings come from pilaster.toml and PILASTER__SECTION__KEY variables; the command line wins over both."
+)]
+pub(super) struct Arguments {
+    /// The configuration file; pilaster.toml when there is one
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve dashboards over HTTP, and take snapshots by schedule
+    Serve(ServeArguments),
+    /// Copy every table of the source, as of one instant, into a new snapshot
+    Snapshot(SnapshotArguments),
+    /// Answer one query from the newest snapshot, or from a server
+    Query(QueryArguments),
+    /// Check the configuration and plan every named query; fails if one is broken
+    Check(CheckArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    #[command(flatten)]
+    source: SourceArguments,
+    #[command(flatten)]
+    store: StoreArguments,
+    /// Where to serve HTTP, for example 127.0.0.1:8080
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// The folder of named queries
+    #[arg(long, value_name = "FOLDER")]
+    queries: Option<PathBuf>,
+    /// Whether this server takes snapshots: the first by itself and then by schedule, or never, as a replica on a shared store
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = TakeSnapshots::Auto)]
+    pub(super) snapshot: TakeSnapshots,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum TakeSnapshots {
+    Auto,
+    Never,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SnapshotArguments {
+    #[command(flatten)]
+    source: SourceArguments,
+    #[command(flatten)]
+    store: StoreArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The folder of named queries
+    #[arg(long, value_name = "FOLDER")]
+    queries: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct QueryArguments {
+    /// SQL in quotes, or DASHBOARD/NAME of a named query
+    pub(super) query: String,
+    /// Parameters, as name=value; repeat a name for a list
+    #[arg(value_name = "NAME=VALUE")]
+    pub(super) parameters: Vec<String>,
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The folder of named queries
+    #[arg(long, value_name = "FOLDER")]
+    queries: Option<PathBuf>,
+    /// Ask a server instead of the store, for example http://127.0.0.1:8080
+    #[arg(long, value_name = "URL", conflicts_with = "store_url")]
+    pub(super) url: Option<String>,
+    /// How to print the rows
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Output::Table)]
+    pub(super) output: Output,
+    /// See the rows of one tenant
+    #[arg(long, value_name = "ID")]
+    pub(super) tenant: Option<String>,
+    /// The time zone, by its IANA name
+    #[arg(long, value_name = "NAME", default_value = "UTC")]
+    pub(super) timezone: String,
+    /// Ask an older snapshot
+    #[arg(long, value_name = "VERSION")]
+    pub(super) snapshot: Option<u64>,
+    /// Print the SQL that psql can run, instead of running it
+    #[arg(long, value_name = "DIALECT", value_enum)]
+    pub(super) print_sql: Option<Dialect>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    Table,
+    Json,
+    Ndjson,
+    Csv,
+    Arrow,
+    Parquet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Dialect {
+    Postgres,
+}
+
+#[derive(Debug, Args)]
+struct SourceArguments {
+    /// The source, as postgresql://user:password@host/database; DATABASE_URL and PG* variables are read too
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+    /// A schema whose tables are copied, public by default; repeat for more
+    #[arg(long = "schema", value_name = "NAME")]
+    schemas: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct StoreArguments {
+    /// Where snapshots are: a folder, or s3://bucket/prefix, gs://…, az://… [default: data/store]
+    #[arg(long = "store", id = "store_url", value_name = "URL")]
+    store: Option<String>,
+}
+
+impl Output {
+    /// None for the table, which is for people alone.
+    pub(super) fn format(self) -> Option<Format> {
+        match self {
+            Self::Table => None,
+            Self::Json => Some(Format::Json),
+            Self::Ndjson => Some(Format::NdJson),
+            Self::Csv => Some(Format::Csv),
+            Self::Arrow => Some(Format::Arrow),
+            Self::Parquet => Some(Format::Parquet),
+        }
+    }
+}
+
+impl Arguments {
+    /// Puts what was given over what was configured.
+    pub(super) fn apply(&self, config: &mut Config) -> Result<()> {
+        let (source, store, queries) = match &self.command {
+            Command::Serve(it) => {
+                if let Some(listen) = it.listen {
+                    config.server.listen = listen;
+                }
+                (Some(&it.source), &it.store, it.queries.as_ref())
+            }
+            Command::Snapshot(it) => (Some(&it.source), &it.store, None),
+            Command::Query(it) => (None, &it.store, it.queries.as_ref()),
+            Command::Check(it) => (None, &it.store, it.queries.as_ref()),
+        };
+        if let Some(source) = source {
+            if let Some(url) = &source.postgres {
+                config.postgres.url = Some(url.clone().into());
+            }
+            if !source.schemas.is_empty() {
+                config.snapshot.schemas.clone_from(&source.schemas);
+            }
+        }
+        if let Some(url) = &store.store {
+            config.store.url.clone_from(url);
+        }
+        if let Some(folder) = queries {
+            if !folder.is_dir() {
+                return Err(Error::new(Code::InvalidConfig, format!("--queries {} is not a folder", folder.display()))
+                    .with_hint("a dashboard is a folder in it, and a query a .sql file in that"));
+            }
+            config.queries.folder.clone_from(folder);
+        }
+        config.validate()
+    }
+
+    /// One-shot commands speak for themselves; their log is for what goes wrong.
+    pub(super) fn default_log(&self) -> &'static str {
+        match self.command {
+            Command::Serve(_) => "info",
+            Command::Snapshot(_) | Command::Query(_) | Command::Check(_) => "warn",
+        }
+    }
+}

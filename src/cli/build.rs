@@ -1,0 +1,161 @@
+//! From settings to the parts of the house.
+
+use std::{collections::BTreeMap, thread};
+
+use secrecy::ExposeSecret;
+
+use crate::{
+    cache::{Cache, CacheConfig, RedisConfig},
+    config::{self, Config, Verify, key_bytes, memory_limit},
+    engine::{EngineOptions, EngineRuntime},
+    error::{Code, Error, Result},
+    postgres::{OutOfRange, SourceConfig},
+    query::{AdmissionLimits, Library, Service, ServiceLimits, ServiceParts},
+    snapshot::{ColumnRules, RunOptions, Schedule},
+    sql::{ParameterType, ScalarType, StatementLimits},
+    store::{PruneOptions, Store, TableName, Verification},
+};
+
+pub(super) fn source(config: &Config) -> Result<SourceConfig> {
+    let Some(url) = &config.postgres.url else {
+        return Err(Error::new(Code::InvalidConfig, "the source is not given")
+            .with_hint("give --postgres postgresql://user:password@host/database, or set DATABASE_URL"));
+    };
+    SourceConfig::parse(url.expose_secret())
+}
+
+pub(super) fn store(config: &Config) -> Result<Store> {
+    Store::open(&config.store.url, config.store.options.clone())
+}
+
+pub(super) fn verification(config: &Config, store: &Store) -> Verification {
+    match config.store.verify {
+        Verify::Full => Verification::Full,
+        Verify::Footers => Verification::Footers,
+        Verify::Auto if store.url().scheme() == "file" => Verification::Full,
+        Verify::Auto => Verification::Footers,
+    }
+}
+
+pub(super) fn schedule(config: &Config) -> Result<Option<Schedule>> {
+    let pattern = config.snapshot.schedule.as_deref();
+    pattern.map(|pattern| Schedule::parse(pattern, &config.snapshot.timezone)).transpose()
+}
+
+pub(super) fn run_options(config: &Config) -> Result<RunOptions> {
+    let snapshot = &config.snapshot;
+    Ok(RunOptions {
+        schemas: snapshot.schemas.clone(),
+        exclude_tables: snapshot.exclude_tables.iter().map(|name| table_name(name)).collect::<Result<_>>()?,
+        tables: config
+            .tables
+            .iter()
+            .map(|(name, table)| Ok((table_name(name)?, rules(table))))
+            .collect::<Result<BTreeMap<_, _>>>()?,
+        hash_key: snapshot.hash_key.as_ref().and_then(key_bytes),
+        connections: snapshot.connections,
+        part_bytes: snapshot.part_bytes.bytes(),
+        row_group_rows: snapshot.row_group_rows,
+        lock_timeout: snapshot.lock_timeout,
+        timeout: snapshot.timeout,
+        idle_timeout: snapshot.idle_timeout,
+        prune: PruneOptions { versions_kept: config.store.versions_kept, grace: config.store.prune_grace },
+    })
+}
+
+fn rules(table: &config::Table) -> ColumnRules {
+    let policy = |column: &config::Column| match column.out_of_range {
+        config::OutOfRange::Error => OutOfRange::Error,
+        config::OutOfRange::Null => OutOfRange::Null,
+        config::OutOfRange::Clamp => OutOfRange::Clamp,
+        config::OutOfRange::Text => OutOfRange::Text,
+    };
+    ColumnRules {
+        exclude: table.exclude_columns.clone(),
+        include: table.include_columns.clone(),
+        hash: table.hash_columns.clone(),
+        sort_by: table.sort_by.clone(),
+        out_of_range: table.columns.iter().map(|(name, column)| (name.clone(), policy(column))).collect(),
+    }
+}
+
+fn table_name(text: &str) -> Result<TableName> {
+    let (schema, table) = text.split_once('.').ok_or_else(|| {
+        Error::new(Code::InvalidConfig, format!("{text:?} does not name a schema")).with_hint("write schema.table")
+    })?;
+    Ok(TableName::new(schema, table))
+}
+
+pub(super) fn statement_limits(config: &Config) -> StatementLimits {
+    StatementLimits {
+        bytes_max: config.engine.statement_bytes_max.len(),
+        tokens_max: config.engine.statement_tokens_max,
+    }
+}
+
+fn threads(config: &Config) -> usize {
+    match config.engine.threads {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
+pub(super) fn engine_runtime(config: &Config) -> Result<EngineRuntime> {
+    let engine = &config.engine;
+    let spare = memory_limit().saturating_sub(config.cache.memory.bytes()).saturating_sub(engine.footer_cache.bytes());
+    let memory_bytes = engine.memory.map_or(spare / 2, config::ByteSize::bytes);
+    EngineRuntime::new(&EngineOptions {
+        threads: threads(config),
+        memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX),
+        spill_bytes: engine.spill.bytes(),
+        spill_folder: engine.spill_folder.clone(),
+        footer_cache_bytes: engine.footer_cache.len(),
+    })
+}
+
+fn cache(config: &Config) -> Result<Cache> {
+    let cache = &config.cache;
+    let redis = cache.redis_url.as_ref().map(|url| {
+        let mut redis = RedisConfig::new(url.clone(), cache.hmac_key.clone());
+        redis.namespace.clone_from(&cache.redis_prefix);
+        redis.timeout = cache.redis_timeout;
+        redis.time_to_live = cache.redis_ttl;
+        redis.lease = cache.lease;
+        redis
+    });
+    Cache::new(CacheConfig {
+        memory_bytes: cache.memory.bytes(),
+        entry_bytes_max: cache.entry_bytes_max.len(),
+        time_to_idle: None,
+        redis,
+    })
+}
+
+/// The service over a store, serving nothing yet.
+pub(super) fn service(config: &Config, store: Store) -> Result<Service> {
+    let limits = ServiceLimits {
+        statement: statement_limits(config),
+        admission: AdmissionLimits {
+            running_max: match config.engine.queries_max {
+                0 => 2 * threads(config),
+                most => most,
+            },
+            waiting_max: config.engine.queue_max,
+            wait_max: config.engine.queue_timeout,
+        },
+        timeout: config.engine.timeout,
+    };
+    Ok(Service::new(ServiceParts {
+        verification: verification(config, &store),
+        store,
+        runtime: engine_runtime(config)?,
+        cache: cache(config)?,
+        library: Library::open(config.queries.folder.clone(), limits.statement),
+        limits,
+        tenant_type: tenant_type(config)?,
+    }))
+}
+
+pub(super) fn tenant_type(config: &Config) -> Result<ScalarType> {
+    Ok(config.access.tenant_type.parse::<ParameterType>()?.scalar)
+}

@@ -1,0 +1,118 @@
+//! `pilaster serve`
+
+use std::{process::ExitCode, time::Duration};
+
+use tokio::{net::TcpListener, signal::unix::SignalKind};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    arguments::{ServeArguments, TakeSnapshots},
+    build, runner,
+};
+use crate::{
+    config::Config,
+    error::{Code, Error, Result},
+    query::Service,
+    server::{self, HttpParts},
+    telemetry,
+};
+
+/// How often the store is asked for a newer snapshot, and the folder of queries for changed files.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<ExitCode> {
+    let metrics = telemetry::start_metrics()?;
+    let store = build::store(&config)?;
+    let takes_runs = arguments.snapshot == TakeSnapshots::Auto && config.postgres.url.is_some();
+    let runner = if takes_runs { Some(runner::Runner::new(&config, store.clone())?) } else { None };
+    let service = build::service(&config, store)?;
+    let listener = bind(config.server.listen).await?;
+    let ops = match config.server.ops_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
+    let address =
+        listener.local_addr().map_err(|error| Error::internal("a listener has no address").with_cause(error))?;
+
+    service.refresh().await?;
+    let (runs, driver) = server::runs(takes_runs);
+    let shutdown = CancellationToken::new();
+    tokio::spawn(stop_on_signal(shutdown.clone()));
+    let looking = tokio::spawn(look(service.clone(), shutdown.clone()));
+    let running = runner.map(|runner| tokio::spawn(runner.drive(service.clone(), driver, shutdown.clone())));
+    if service.newest().is_none() && !takes_runs {
+        tracing::warn!("the store has no snapshot yet; waiting for another node to publish one");
+    }
+    tracing::info!(url = %format!("http://{address}"), store = %service.store().url(), takes_snapshots = takes_runs, "listening");
+
+    let parts = HttpParts {
+        service: service.clone(),
+        runs,
+        metrics,
+        cors_origins: config.server.cors_origins.clone(),
+        allowed_hosts: config.server.allowed_hosts.clone(),
+        body_bytes_max: config.server.body_bytes_max.len(),
+        shutdown_timeout: config.server.shutdown_timeout,
+    };
+    let served = server::run(parts, listener, ops, shutdown.clone()).await;
+    shutdown.cancel();
+    looking.abort();
+    if let Some(running) = running {
+        // A run that is under way is given up: nothing of it is published, and what it wrote is removed.
+        drop(tokio::time::timeout(Duration::from_secs(5), running).await);
+    }
+    served?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bind(address: std::net::SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Error::new(Code::InvalidConfig, format!("cannot listen on {address}: {error}"))
+            .with_hint("another process may be using the port; choose one with --listen 127.0.0.1:PORT")
+            .with_cause(error)
+    })
+}
+
+/// A newer snapshot may come from this node or another, and a changed file from anybody.
+async fn look(service: Service, shutdown: CancellationToken) {
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        match service.refresh().await {
+            Ok(_) => failing = false,
+            // Once for each spell: the snapshot that is served stays served.
+            Err(error) if !failing => {
+                failing = true;
+                tracing::error!(error = %error.chain(), "cannot look for a newer snapshot");
+            }
+            Err(_) => {}
+        }
+        let reloading = service.clone();
+        let reloaded = tokio::task::spawn_blocking(move || reloading.library().reload()).await;
+        if matches!(reloaded, Ok(true)) {
+            tracing::info!(queries = service.library().catalog().queries.len(), "the named queries were read again");
+        }
+    }
+}
+
+async fn stop_on_signal(shutdown: CancellationToken) {
+    let mut terminate = match tokio::signal::unix::signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::error!(%error, "SIGTERM cannot be listened for");
+            return;
+        }
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tracing::info!("stopping: no new connections, requests in flight finish");
+    shutdown.cancel();
+}

@@ -1,0 +1,141 @@
+//! Protocol servers: decode, ask the one door, encode.
+//!
+//! Owns: listeners, connections, routes, wire types. The only place that knows HTTP.
+//! Must not know: how anything is answered. Everything goes through [`crate::query::Service`].
+
+mod http;
+mod runs;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    error::{Error, Result},
+    query::Service,
+};
+
+pub use runs::{FinishedRun, RunState, RunningRun, Runs, RunsDriver, runs};
+
+/// How long a client may take to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the HTTP server is made of.
+pub struct HttpParts {
+    /// The one door.
+    pub service: Service,
+    /// Snapshot runs.
+    pub runs: Runs,
+    /// What `/metrics` renders.
+    pub metrics: PrometheusHandle,
+    /// Origins that browsers may call from; `*` for any.
+    pub cors_origins: Vec<String>,
+    /// Names by which browsers may reach this server, besides those of this machine.
+    pub allowed_hosts: Vec<String>,
+    /// How many bytes of a request's body are read.
+    pub body_bytes_max: usize,
+    /// How long requests in flight may take to finish after a stop.
+    pub shutdown_timeout: Duration,
+}
+
+/// Serves until `shutdown`, then lets requests in flight finish, within the deadline.
+///
+/// The caller owns the ports and the signal. With an `ops` listener, probes and metrics are served there and not on `listener`.
+/// When one of the listeners ends, so does the server.
+pub async fn run(
+    parts: HttpParts,
+    listener: TcpListener,
+    ops: Option<TcpListener>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let shutdown_timeout = parts.shutdown_timeout;
+    let stopping = Arc::new(AtomicBool::new(false));
+    let (public, probes) = http::routers(parts, Arc::clone(&stopping), ops.is_some())?;
+    let signal = shutdown.clone();
+    let flag = async move {
+        signal.cancelled().await;
+        stopping.store(true, Ordering::Relaxed);
+    };
+    let public = accept(listener, public, shutdown.clone(), shutdown_timeout);
+    match ops {
+        None => {
+            let (served, ()) = tokio::join!(public, flag);
+            served
+        }
+        // Probes answer until the last request has.
+        Some(ops) => {
+            let probes_end = CancellationToken::new();
+            let probes = accept(ops, probes, probes_end.clone(), Duration::from_secs(1));
+            let public = async {
+                let served = public.await;
+                probes_end.cancel();
+                served
+            };
+            let (served, probed, ()) = tokio::join!(public, probes, flag);
+            served.and(probed)
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: axum::Router,
+    shutdown: CancellationToken,
+    shutdown_timeout: Duration,
+) -> Result<()> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20));
+    let connections = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) if is_of_one_connection(&error) => continue,
+                Err(error) => {
+                    // Out of file descriptors, most likely: those in use will be given back.
+                    tracing::error!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        // A reply's last packet must not wait for the client's acknowledgement of the one before.
+        drop(stream.set_nodelay(true));
+        let service = TowerToHyperService::new(router.clone());
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let watched = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = watched.await {
+                tracing::debug!(%error, "a connection ended");
+            }
+        });
+    }
+    drop(listener);
+    tokio::time::timeout(shutdown_timeout, connections.shutdown()).await.map_err(|_| {
+        Error::internal(format!(
+            "requests were still running {} s after the stop, and were cut",
+            shutdown_timeout.as_secs()
+        ))
+    })
+}
+
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

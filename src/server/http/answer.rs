@@ -1,0 +1,169 @@
+//! From a request to its reply: ask the one door, say where the rows come from, send them.
+
+use axum::{
+    body::Body as HttpBody,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chrono::SecondsFormat;
+
+use super::{
+    App, body,
+    negotiation::{Encoding, Wishes},
+    problem::Failure,
+    request::Logged,
+};
+use crate::{
+    cache::Key,
+    error::Result,
+    output::{Format, Numbers, StreamEncoder},
+    query::{Body, CacheOutcome, Provenance, Request, Target},
+};
+
+pub(super) const SNAPSHOT: HeaderName = HeaderName::from_static("pilaster-snapshot");
+pub(super) const AS_OF: HeaderName = HeaderName::from_static("pilaster-as-of");
+const ROUTE: HeaderName = HeaderName::from_static("pilaster-route");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// Replies depend on who asks; a browser may keep one, and must ask whether it still holds.
+const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
+const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding, pilaster-tenant, authorization");
+
+/// Answers one query.
+pub(super) async fn answer(
+    app: &App,
+    request: Request,
+    wishes: &Wishes,
+    headers: &HeaderMap,
+) -> std::result::Result<Response, Failure> {
+    let name = match &request.target {
+        Target::Named { name, .. } => name.clone(),
+        Target::AdHoc(_) => "query".to_owned(),
+    };
+    let query = match &request.target {
+        Target::Named { dashboard, name } => format!("{dashboard}/{name}"),
+        Target::AdHoc(_) => "ad hoc".to_owned(),
+    };
+    let resolved = app.service.resolve(request).await?;
+    // Equal keys are equal results, so that a client that has the body needs no computation at all.
+    if let Some(key) = resolved.key() {
+        let held = [wishes.encoding, Encoding::Identity].map(|encoding| etag(key, wishes, encoding));
+        if let Some(tag) = held.iter().find(|tag| if_none_match(headers, tag)) {
+            let mut response = StatusCode::NOT_MODIFIED.into_response();
+            let engine = resolved.engine();
+            let out = response.headers_mut();
+            out.insert(SNAPSHOT, HeaderValue::from(engine.version().get()));
+            insert(out, AS_OF, &engine.as_of().to_rfc3339_opts(SecondsFormat::Micros, true));
+            insert(out, header::ETAG, tag);
+            out.insert(header::CACHE_CONTROL, PRIVATE);
+            out.insert(header::VARY, VARY);
+            let logged = Logged { query: Some(query), snapshot: Some(engine.version().get()), ..Logged::default() };
+            response.extensions_mut().insert(logged);
+            return Ok(response);
+        }
+    }
+
+    let reply = app.service.answer(resolved).await?;
+    let mut logged = Logged {
+        query: Some(query),
+        cache: Some(reply.provenance.cache.name()),
+        snapshot: Some(reply.provenance.snapshot.get()),
+        rows: None,
+    };
+    let (body, encoding) = match reply.body {
+        Body::Entry(entry) => {
+            logged.rows = Some(entry.rows() as u64);
+            let (bytes, encoding) = body::of_entry(app.service.cache(), &entry, wishes).await?;
+            (HttpBody::from(bytes), encoding)
+        }
+        Body::Stream { schema, batches } => {
+            let encoder = StreamEncoder::new(wishes.format, wishes.options, &schema)?;
+            (body::of_stream(encoder, batches, wishes.encoding)?, wishes.encoding)
+        }
+    };
+    let mut response = Response::new(body);
+    let out = response.headers_mut();
+    provenance(out, &reply.provenance);
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(wishes.format.content_type()));
+    out.insert(header::CACHE_CONTROL, PRIVATE);
+    out.insert(header::VARY, VARY);
+    if let Some(key) = &reply.key {
+        insert(out, header::ETAG, &etag(key, wishes, encoding));
+    }
+    if encoding != Encoding::Identity {
+        out.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
+    }
+    if wishes.download || matches!(wishes.format, Format::Csv | Format::Parquet) {
+        let name: String =
+            name.chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(*letter)).collect();
+        insert(
+            out,
+            header::CONTENT_DISPOSITION,
+            &format!("attachment; filename=\"{name}.{}\"", wishes.format.file_extension()),
+        );
+    }
+    response.extensions_mut().insert(logged);
+    Ok(response)
+}
+
+/// Where a reply comes from is in its headers, never in its body.
+pub(super) fn provenance(headers: &mut HeaderMap, provenance: &Provenance) {
+    headers.insert(SNAPSHOT, HeaderValue::from(provenance.snapshot.get()));
+    insert(headers, AS_OF, &provenance.as_of.to_rfc3339_opts(SecondsFormat::Micros, true));
+    headers.insert(ROUTE, HeaderValue::from_static("engine"));
+    // RFC 9211.
+    headers.insert(
+        CACHE_STATUS,
+        HeaderValue::from_static(match provenance.cache {
+            CacheOutcome::Memory => "Pilaster; hit; detail=memory",
+            CacheOutcome::Redis => "Pilaster; hit; detail=redis",
+            CacheOutcome::Collapsed => "Pilaster; fwd=miss; collapsed",
+            CacheOutcome::Stored => "Pilaster; fwd=miss; stored",
+            CacheOutcome::Bypassed => "Pilaster; fwd=bypass",
+        }),
+    );
+    insert(headers, SERVER_TIMING, &format!("total;dur={:.3}", provenance.elapsed.as_secs_f64() * 1e3));
+}
+
+/// A strong tag: equal tags are equal bytes.
+fn etag(key: &Key, wishes: &Wishes, encoding: Encoding) -> String {
+    let numbers = match wishes.options.numbers {
+        Numbers::Native => "",
+        Numbers::String => "-s",
+    };
+    format!("\"{}-{}{numbers}-{}\"", &key.to_hex()[..32], wishes.format.name(), encoding.name())
+}
+
+/// `If-None-Match`, by weak comparison as RFC 9110 asks.
+fn if_none_match(headers: &HeaderMap, tag: &str) -> bool {
+    let given = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    given
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|known| known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// The common part of every request to the one door.
+pub(super) fn request(
+    id: &super::request::RequestId,
+    principal: crate::access::Principal,
+    target: Target,
+    parameters: crate::query::RawParameters,
+    wishes: &Wishes,
+) -> Result<Request> {
+    Ok(Request {
+        id: std::sync::Arc::clone(&id.0),
+        principal,
+        target,
+        parameters,
+        snapshot: wishes.snapshot.clone(),
+        time_zone: wishes.time_zone.clone(),
+        mode: wishes.mode,
+    })
+}

@@ -1,0 +1,260 @@
+//! What there is: queries with their parameters and columns, dashboards, tables.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::SchemaRef;
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    App,
+    problem::{Failure, Problem},
+};
+use crate::{
+    error::Result,
+    output::postgres_type_name,
+    query::{NamedQuery, Parameter, Pin},
+    sql::ParameterValue,
+    store::{self, Treatment},
+};
+
+/// All named queries.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Queries {
+    queries: Vec<QueryDefinition>,
+    /// Files that cannot be used, and why.
+    broken: Vec<BrokenFile>,
+}
+
+/// A file that is not a query as it stands.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BrokenFile {
+    file: String,
+    message: String,
+    hint: Option<String>,
+}
+
+/// One named query.
+#[derive(Serialize, ToSchema)]
+pub(super) struct QueryDefinition {
+    dashboard: String,
+    name: String,
+    description: String,
+    parameters: Vec<ParameterDefinition>,
+    /// What it returns, when there is a snapshot to plan it against.
+    columns: Option<Vec<ColumnDefinition>>,
+    /// Why it cannot be planned against the snapshot that is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
+    timeout_ms: Option<u64>,
+    chart: Option<ChartDefinition>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sql: Option<String>,
+}
+
+/// One parameter.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ParameterDefinition {
+    name: String,
+    /// Postgres's short name of its type; `text[]` for a list.
+    r#type: String,
+    required: bool,
+    /// As text; null where there is none, or where it is NULL.
+    default: Option<String>,
+}
+
+/// One column of a result.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ColumnDefinition {
+    pub(super) name: String,
+    /// Postgres's name of its type.
+    pub(super) r#type: String,
+}
+
+/// How a query is drawn.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChartDefinition {
+    kind: String,
+    /// Which column is what: x, y, series.
+    channels: BTreeMap<String, String>,
+}
+
+/// Lists all named queries.
+#[utoipa::path(get, path = "/v1/queries", tag = "queries", responses((status = 200, body = Queries)))]
+pub(super) async fn queries(State(app): State<App>) -> Json<Queries> {
+    let catalog = app.service.library().catalog();
+    let mut queries = Vec::with_capacity(catalog.queries.len());
+    for query in catalog.queries.values() {
+        queries.push(definition_of(&app, query, false).await);
+    }
+    let broken = catalog
+        .broken
+        .iter()
+        .map(|(path, error)| BrokenFile {
+            file: path.display().to_string(),
+            message: error.message().to_owned(),
+            hint: error.hint().map(str::to_owned),
+        })
+        .collect();
+    Json(Queries { queries, broken })
+}
+
+/// Tells all about one named query, its SQL too.
+#[utoipa::path(
+    get, path = "/v1/queries/{dashboard}/{name}/definition", tag = "queries",
+    params(("dashboard" = String, Path), ("name" = String, Path)),
+    responses((status = 200, body = QueryDefinition), (status = "default", body = Problem, content_type = "application/problem+json"))
+)]
+pub(super) async fn definition(
+    State(app): State<App>,
+    Path((dashboard, name)): Path<(String, String)>,
+) -> std::result::Result<Json<QueryDefinition>, Failure> {
+    let query = app.service.library().get(&dashboard, &name)?;
+    Ok(Json(definition_of(&app, &query, true).await))
+}
+
+async fn definition_of(app: &App, query: &NamedQuery, with_sql: bool) -> QueryDefinition {
+    let schema = app.service.describe(query).await;
+    QueryDefinition {
+        dashboard: query.dashboard.clone(),
+        name: query.name.clone(),
+        description: query.description.clone(),
+        parameters: query.parameters.iter().map(parameter_of).collect(),
+        columns: schema.as_ref().ok().map(columns_of),
+        problem: schema.as_ref().err().map(|error| super::problem::problem(error, None)),
+        timeout_ms: query.timeout.and_then(|timeout| u64::try_from(timeout.as_millis()).ok()),
+        chart: query.chart.as_ref().map(|chart| ChartDefinition {
+            kind: chart.kind.clone(),
+            channels: chart.channels.iter().cloned().collect(),
+        }),
+        sql: with_sql.then(|| query.sql.text().to_owned()),
+    }
+}
+
+fn parameter_of(parameter: &Parameter) -> ParameterDefinition {
+    let default = parameter.default.as_ref().filter(|default| **default != ParameterValue::Null);
+    ParameterDefinition {
+        name: parameter.name.clone(),
+        r#type: parameter.kind.to_string(),
+        required: parameter.default.is_none(),
+        default: default.map(ToString::to_string),
+    }
+}
+
+pub(super) fn columns_of(schema: &SchemaRef) -> Vec<ColumnDefinition> {
+    let column = |field: &arrow::datatypes::FieldRef| ColumnDefinition {
+        name: field.name().clone(),
+        r#type: postgres_type_name(field).into_owned(),
+    };
+    schema.fields().iter().map(column).collect()
+}
+
+/// All dashboards.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Dashboards {
+    dashboards: Vec<Dashboard>,
+}
+
+/// One dashboard.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Dashboard {
+    name: String,
+    queries: Vec<String>,
+}
+
+/// Lists the dashboards with the names of their queries.
+#[utoipa::path(get, path = "/v1/dashboards", tag = "queries", responses((status = 200, body = Dashboards)))]
+pub(super) async fn dashboards(State(app): State<App>) -> Json<Dashboards> {
+    let catalog = app.service.library().catalog();
+    let dashboards = catalog
+        .dashboards()
+        .into_iter()
+        .map(|name| Dashboard {
+            name: name.to_owned(),
+            queries: catalog.dashboard(name).into_iter().map(|query| query.name.clone()).collect(),
+        })
+        .collect();
+    Json(Dashboards { dashboards })
+}
+
+/// All tables of a snapshot.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Tables {
+    snapshot: u64,
+    as_of: String,
+    tables: Vec<TableDefinition>,
+}
+
+/// One table of a snapshot.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TableDefinition {
+    schema: String,
+    name: String,
+    rows: u64,
+    bytes: u64,
+    primary_key: Vec<String>,
+    columns: Vec<TableColumn>,
+    /// Columns of the source that the snapshot does not have.
+    excluded_columns: Vec<String>,
+}
+
+/// One column of a table.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TableColumn {
+    name: String,
+    /// The type as declared in the source.
+    r#type: String,
+    nullable: bool,
+    /// `plain`; `text` where only Postgres's text of the values was copied; `hashed`.
+    treatment: &'static str,
+    /// Values that became NULL because the format cannot hold them.
+    nulled: u64,
+    /// Values that became the nearest that the format can hold.
+    clamped: u64,
+}
+
+/// Lists the tables of the newest snapshot.
+#[utoipa::path(
+    get, path = "/v1/tables", tag = "snapshots",
+    responses((status = 200, body = Tables), (status = "default", body = Problem, content_type = "application/problem+json"))
+)]
+pub(super) async fn tables(State(app): State<App>) -> std::result::Result<Json<Tables>, Failure> {
+    let engine = app.service.engine(&Pin::Newest).await?;
+    Ok(Json(tables_of(engine.manifest())?))
+}
+
+pub(super) fn tables_of(manifest: &store::Manifest) -> Result<Tables> {
+    let tables = manifest
+        .tables
+        .iter()
+        .map(|table| TableDefinition {
+            schema: table.name.schema.clone(),
+            name: table.name.table.clone(),
+            rows: table.row_count,
+            bytes: table.bytes(),
+            primary_key: table.primary_key.clone(),
+            columns: table.columns.iter().map(column_of).collect(),
+            excluded_columns: table.excluded_columns.clone(),
+        })
+        .collect();
+    Ok(Tables { snapshot: manifest.version.get(), as_of: manifest.as_of.to_rfc3339(), tables })
+}
+
+fn column_of(column: &store::Column) -> TableColumn {
+    TableColumn {
+        name: column.name.clone(),
+        r#type: column.declared_type.clone(),
+        nullable: column.nullable,
+        treatment: match column.treatment {
+            Treatment::Plain => "plain",
+            Treatment::Text => "text",
+            Treatment::Hashed => "hashed",
+        },
+        nulled: column.fidelity.nulled,
+        clamped: column.fidelity.clamped,
+    }
+}

@@ -1,0 +1,234 @@
+//! What each request passes through: its id, who asks, errors made whole, the access log.
+
+use std::{panic::AssertUnwindSafe, time::Instant};
+
+use axum::{
+    body::{Body, HttpBody},
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures::FutureExt;
+use uuid::Uuid;
+
+use super::{
+    App,
+    problem::{self, Failure},
+};
+use crate::{
+    access::{Principal, TenantId},
+    error::{Code, Error, ErrorKind, Result},
+    telemetry,
+};
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TENANT: HeaderName = HeaderName::from_static("pilaster-tenant");
+
+/// The request's id: the client's own, or one of ours. It is also the execution's.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) std::sync::Arc<str>);
+
+/// What the access log says of a reply beyond its head.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Logged {
+    pub(super) query: Option<String>,
+    pub(super) cache: Option<&'static str>,
+    pub(super) snapshot: Option<u64>,
+    pub(super) rows: Option<u64>,
+}
+
+/// The outermost layer.
+pub(super) async fn pass(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = request_id(request.headers());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
+    request.extensions_mut().insert(RequestId(id.clone().into()));
+
+    let mut response = match check_host(&app, request.headers()).and_then(|()| principal(request.headers())) {
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
+            match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+                Ok(response) => response,
+                Err(_) => Failure(Error::internal("the request's handler stopped unexpectedly")).into_response(),
+            }
+        }
+        Err(error) => Failure(error).into_response(),
+    };
+    if let Some(Failure(error)) = response.extensions_mut().remove::<Failure>() {
+        log_failure(&error, &id, &path);
+        response = with_problem(&error, &id, response);
+    } else if is_bare_error(&response) {
+        let error = from_status(response.status());
+        response = with_problem(&error, &id, response);
+    }
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let elapsed = started.elapsed();
+    telemetry::http_answered(route.as_deref().unwrap_or("none"), method.as_str(), response.status().as_u16(), elapsed);
+
+    let logged = response.extensions_mut().remove::<Logged>().unwrap_or_default();
+    let line = AccessLine { id, method: method.to_string(), path, status: response.status().as_u16(), started, logged };
+    response.map(|body| Body::new(LoggedBody { body, bytes: 0, ended: false, line: Some(line) }))
+}
+
+/// The error's body in a reply that keeps its own status and headers (CORS among them).
+fn with_problem(error: &Error, id: &str, old: Response) -> Response {
+    let mut response = problem::response(error, id);
+    *response.status_mut() = old.status();
+    for (name, value) in old.headers() {
+        if !response.headers().contains_key(name) && name != header::CONTENT_LENGTH {
+            response.headers_mut().append(name, value.clone());
+        }
+    }
+    response
+}
+
+/// An error that the framework made by itself, in plain text.
+fn is_bare_error(response: &Response) -> bool {
+    let is_ours = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    is_error && !is_ours && response.extensions().get::<Logged>().is_none()
+}
+
+fn from_status(status: StatusCode) -> Error {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Error::new(Code::StatementTooLarge, "the request's body is too large")
+            .with_hint("server.body_bytes_max is the limit"),
+        StatusCode::NOT_FOUND => Error::new(Code::NotFound, "there is nothing here"),
+        status if status.is_client_error() => {
+            let reason = status.canonical_reason().unwrap_or("the request is malformed").to_lowercase();
+            Error::new(Code::InvalidRequest, reason).with_hint("/docs says what each route takes")
+        }
+        _ => Error::internal("the request failed"),
+    }
+}
+
+/// Once, where it is handled: what a person must act on as an error, the rest for whoever looks.
+fn log_failure(error: &Error, id: &str, path: &str) {
+    let chain = error.chain();
+    match error.kind() {
+        ErrorKind::Internal => {
+            tracing::error!(request_id = id, path, code = %error.code(), error = %chain, "request failed")
+        }
+        ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::ResourceExhausted => {
+            tracing::warn!(request_id = id, path, code = %error.code(), error = %chain, "request failed");
+        }
+        _ => tracing::debug!(request_id = id, path, code = %error.code(), error = %chain, "request refused"),
+    }
+}
+
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let plain = |id: &&str| {
+        (1..=128).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte))
+    };
+    given.filter(plain).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// Until keys land, whoever reaches this machine's loopback is local; a web page that points its own name here must not.
+fn check_host(app: &App, headers: &HeaderMap) -> Result<()> {
+    // HTTP/2 has no Host header, and no browser speaks it without TLS.
+    let Some(host) = headers.get(header::HOST) else { return Ok(()) };
+    let host = host.to_str().unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    let is_loopback = name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    if is_loopback || app.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name)) {
+        return Ok(());
+    }
+    Err(Error::new(Code::PermissionDenied, format!("this server is not called {name:?}"))
+        .with_hint("ask it as localhost, or list the name in server.allowed_hosts"))
+}
+
+fn principal(headers: &HeaderMap) -> Result<Principal> {
+    let local = Principal::local();
+    let mut tenants = headers.get_all(TENANT).iter();
+    match (tenants.next(), tenants.next()) {
+        (None, _) => Ok(local),
+        (Some(tenant), None) => {
+            let text =
+                tenant.to_str().map_err(|_| Error::new(Code::InvalidRequest, "Pilaster-Tenant is not plain text"))?;
+            local.view_as(TenantId::new(text)?)
+        }
+        (Some(_), Some(_)) => Err(Error::new(Code::InvalidRequest, "Pilaster-Tenant is given twice")),
+    }
+}
+
+/// One line of the access log, written when the reply's last byte has gone, or when nobody takes it any more.
+struct AccessLine {
+    id: String,
+    method: String,
+    path: String,
+    status: u16,
+    started: Instant,
+    logged: Logged,
+}
+
+struct LoggedBody {
+    body: Body,
+    bytes: u64,
+    ended: bool,
+    line: Option<AccessLine>,
+}
+
+impl HttpBody for LoggedBody {
+    type Data = bytes::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<std::result::Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        let frame = std::task::ready!(std::pin::Pin::new(&mut self.body).poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(_)) => {}
+            None => self.ended = true,
+        }
+        std::task::Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for LoggedBody {
+    fn drop(&mut self) {
+        let Some(line) = self.line.take() else { return };
+        // A body whose length is known is not polled once more after its last byte.
+        let complete = self.ended || self.body.is_end_stream();
+        tracing::info!(
+            target: "pilaster::access",
+            request_id = line.id,
+            method = line.method,
+            path = line.path,
+            status = line.status,
+            bytes = self.bytes,
+            duration_ms = line.started.elapsed().as_secs_f64() * 1e3,
+            query = line.logged.query,
+            cache = line.logged.cache,
+            snapshot = line.logged.snapshot,
+            rows = line.logged.rows,
+            complete,
+            "request"
+        );
+    }
+}
