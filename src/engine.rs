@@ -158,6 +158,7 @@ impl Engine {
             .map(|(index, data_type)| Arc::new(Field::new(format!("${}", index + 1), data_type, true)))
             .collect();
         let plan = catalog::plan(self, &state, sql.statement().clone(), fields).map_err(failed)?;
+        let plan = catalog::with_postgres_types(plan).map_err(failed)?;
         gate::allow(&plan)?;
         let facts = gate::facts(&plan, self).map_err(failed)?;
         // Types settle in analysis: literals, coercions and our own rules.

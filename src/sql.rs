@@ -6,6 +6,7 @@
 
 mod functions;
 mod parameter;
+mod percentile;
 mod statement;
 mod type_planner;
 

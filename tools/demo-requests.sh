@@ -12,7 +12,7 @@ demo_requests() {
         "curl -s '$url/v1/queries/revenue/mrr_by_plan?from=2026-01-01&plans=pro&plans=business'"
     request "The same again, its headers alone: Cache-Status says hit" '^cache-status:.*hit' \
         "curl -s -o /dev/null -D - '$url/v1/queries/revenue/mrr_by_plan?from=2026-01-01&plans=pro&plans=business'"
-    request "A whole dashboard from one snapshot, a line for each query as it finishes" 'sla_breaches' \
+    request "A whole dashboard from one snapshot, a line for each query as it finishes" '"query": *"sla_breaches", *"status": *200' \
         "curl -sN -X POST '$url/v1/dashboards/support'"
     request "SQL of your own, with a parameter" '"mrr"' \
         "curl -s '$url/v1/sql' -H 'Content-Type: application/json' -d '{\"sql\": \"SELECT plan_id, count(*) AS subscriptions, sum(mrr) AS mrr FROM subscriptions WHERE status = \$status GROUP BY plan_id ORDER BY plan_id\", \"params\": {\"status\": \"active\"}}'"

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::{
     catalog::{TableFunctionArgs, cte_worktable::CteWorkTable},
-    common::{DFSchema, DataFusionError, Result, TableReference, config::ConfigOptions},
+    common::{Column, DFSchema, DataFusionError, Result, TableReference, config::ConfigOptions},
     datasource::provider_as_source,
     execution::SessionState,
     logical_expr::{
-        AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+        AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF, cast,
         planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner},
         simplify::SimplifyContext,
     },
@@ -41,6 +41,27 @@ pub(super) fn plan(
     let parameters = parameters.into_iter().map(Some).collect();
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters);
     SqlToRel::new_with_options(&names, options).sql_statement_to_plan_with_context(statement, &mut context)
+}
+
+/// The engine counts and ranks in unsigned integers, which Postgres does not have: they leave as `int8`.
+pub(super) fn with_postgres_types(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let is_unsigned = |field: &Field| field.data_type().is_unsigned_integer();
+    if !plan.schema().fields().iter().any(|field| is_unsigned(field)) {
+        return Ok(plan);
+    }
+    let columns: Vec<Expr> = plan
+        .schema()
+        .iter()
+        .map(|(qualifier, field)| {
+            let column = Expr::Column(Column::from((qualifier, field)));
+            if is_unsigned(field) {
+                cast(column, DataType::Int64).alias_qualified(qualifier.cloned(), field.name())
+            } else {
+                column
+            }
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
 struct Names<'a> {

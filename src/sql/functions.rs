@@ -1,9 +1,13 @@
 //! The functions and operators that the engine offers, by name: what is not here does not exist for a query.
 
+use std::sync::Arc;
+
 use datafusion::{
     common::Result,
     execution::{FunctionRegistry, SessionState},
 };
+
+use super::percentile::percentile_cont;
 
 /// Names that the engine's library brings and that no query may use: they tell about the process rather than the data.
 const HIDDEN_SCALARS: &[&str] = &["version", "arrow_metadata"];
@@ -20,5 +24,7 @@ pub fn install_functions(state: &mut SessionState) -> Result<()> {
     for name in hidden {
         state.deregister_udtf(&name)?;
     }
-    datafusion_functions_json::register_all(state)
+    datafusion_functions_json::register_all(state)?;
+    state.register_udaf(Arc::new(percentile_cont()))?;
+    Ok(())
 }

@@ -1,7 +1,12 @@
-//! Integration tests: one binary, so that it links once.
+//! The integration tests: one binary, so that it links once; real servers, started by the tests on free ports.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cache;
 mod cache_redis;
+mod postgres_connect;
+mod postgres_inspect;
+mod postgres_types;
+mod support;
 mod support_redis;
+mod tidy;

@@ -1,0 +1,45 @@
+# What people and CI do with this repository. The recipes are scripts in tools/ and cargo; each says what it needs.
+
+# One folder of build results for all checkouts, so that dependencies are compiled once.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pilaster/target
+
+# CI builds what Cargo.lock says; a developer may be changing it.
+LOCKED := $(if $(CI),--locked)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-check demo-stop clean-demo test bench fmt lint doc
+
+help: ## List what there is
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Made-up data in a private PostgreSQL, snapshotted and served; Ctrl-C stops it. DEMO_SCALE=0.1 is quicker
+	@tools/demo.sh start
+
+demo-check: ## Run the requests that the demo prints, against the demo that runs
+	@tools/demo-check.sh
+
+demo-stop: ## Stop a demo that was started with DEMO_DETACH=1
+	@tools/demo.sh stop
+
+clean-demo: ## Stop the demo and remove its data
+	@tools/demo.sh clean
+
+test: ## Run all tests; they start their own PostgreSQL and Redis
+	@tools/install-packages.sh cargo cc postgres redis
+	cargo test --release $(LOCKED)
+
+bench: ## Run the benchmarks
+	@tools/install-packages.sh cargo cc
+	cargo bench $(LOCKED)
+
+fmt: ## Format the code
+	cargo fmt
+
+# Everything is built in the release profile, so that tests, lints and the demo share their dependencies.
+lint: ## Check format, lints and shell scripts
+	cargo fmt --check
+	cargo clippy --release $(LOCKED) --all-targets -- -D warnings
+	@if command -v shellcheck >/dev/null; then shellcheck -x tools/*.sh .ci/run; else echo "shellcheck is not installed; scripts were not checked"; fi
+
+doc: ## Build the code's documentation
+	RUSTDOCFLAGS="-D warnings" cargo doc --release $(LOCKED) --no-deps
