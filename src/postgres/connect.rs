@@ -57,6 +57,7 @@ impl SourceConfig {
     }
 
     /// How long a [`CopyConnection`] may wait for the server's next byte before it gives the connection up; 60 s unless set.
+    /// Waiting for a lock and for the first row are silence too, so `lock_timeout` must be shorter.
     #[must_use]
     pub fn with_read_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.read_timeout = timeout;
@@ -112,8 +113,15 @@ impl SourceConfig {
             return Err(Error::internal("a connection for questions became one for data"));
         };
         let pinned = Self { endpoints: vec![endpoint], ..self.clone() };
-        inner.batch_execute(SESSION_SETTINGS).await.map_err(|error| from_driver(error, "prepare the session"))?;
-        Ok(Client { inner, driver, pinned })
+        let client = Client { inner, driver, pinned };
+        let limit = self.connect_timeout();
+        match tokio::time::timeout(limit, client.batch_execute(SESSION_SETTINGS)).await {
+            Ok(prepared) => prepared.map_err(|error| from_driver(error, "prepare the session"))?,
+            Err(_) => {
+                return Err(Error::new(Code::Unavailable, format!("prepare the session: no answer in {limit:?}")));
+            }
+        }
+        Ok(client)
     }
 
     /// Opens a connection for data. Its `search_path` is empty, so names in its SQL must be qualified.

@@ -236,7 +236,6 @@ impl CopyConnection {
             })
             .await;
         }
-        self.state = State::Broken;
     }
 
     async fn send_query(&mut self, sql: &str) -> Result<()> {
@@ -364,8 +363,9 @@ impl CopyConnection {
 
 impl Drop for CopyConnection {
     fn drop(&mut self) {
-        let is_running = matches!(self.state, State::Running | State::Copying { .. });
-        let (true, Some(token), Ok(runtime)) = (is_running, self.cancel_token(), tokio::runtime::Handle::try_current())
+        // A connection that was given up for its silence may still keep a backend busy.
+        let is_busy = self.state != State::Idle;
+        let (true, Some(token), Ok(runtime)) = (is_busy, self.cancel_token(), tokio::runtime::Handle::try_current())
         else {
             return;
         };

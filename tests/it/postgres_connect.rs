@@ -1,7 +1,12 @@
 //! Connections: authentication, encryption, clear errors, and COPY when something goes wrong.
 
 use std::{
+    io::{self, Read, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
     process::Command,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -81,7 +86,7 @@ async fn each_way_to_authenticate() {
 
 #[tokio::test]
 async fn a_silent_server_is_given_up() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let begun = Instant::now();
     let url = format!("postgresql://u:p@127.0.0.1:{port}/d?connect_timeout=1&sslmode=disable");
@@ -97,7 +102,7 @@ fn the_password_is_never_shown() {
     assert!(!format!("{source} {source:?}").contains("s3cret"));
 }
 
-fn openssl(directory: &std::path::Path, script: &str) {
+fn openssl(directory: &Path, script: &str) {
     let output = Command::new("sh").args(["-ec", script]).current_dir(directory).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -242,11 +247,16 @@ async fn silence_locks_and_abandoned_copies() {
     let client = source.connect().await.unwrap();
     let quick = source.clone().with_read_timeout(Some(Duration::from_millis(300)));
     let mut connection = quick.connect_copy().await.unwrap();
-    connection.start_copy("COPY (SELECT 1 FROM pg_catalog.pg_sleep(9)) TO STDOUT (FORMAT binary)").await.unwrap();
+    // Many rows, and then silence.
+    let sql = "COPY (SELECT g FROM pg_catalog.generate_series(1, 100000) g UNION ALL SELECT 1 FROM pg_catalog.pg_sleep(30)) \
+               TO STDOUT (FORMAT binary)";
+    connection.start_copy(sql).await.unwrap();
     let error = drain(&mut connection, &mut decoder(Kind::Int4)).await.unwrap_err();
     assert_error(&error, Code::Unavailable, "PostgreSQL sent nothing for 300ms", "locks");
+    drop(connection);
 
-    client.batch_execute("CREATE TABLE t (); BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    client.batch_execute("CREATE TABLE t ()").await.unwrap();
+    client.batch_execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let mut other = source.connect_copy().await.unwrap();
     other.execute("BEGIN").await.unwrap();
     let error = other.execute("LOCK TABLE public.t IN ACCESS SHARE MODE NOWAIT").await.unwrap_err();
@@ -255,12 +265,9 @@ async fn silence_locks_and_abandoned_copies() {
     other.close().await;
 
     let mut connection = source.connect_copy().await.unwrap();
-    let sql =
-        "COPY (SELECT 1 FROM pg_catalog.generate_series(1, 3) g, pg_catalog.pg_sleep(30)) TO STDOUT (FORMAT binary)";
     connection.start_copy(sql).await.unwrap();
     drop(connection);
-    let running =
-        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'abandoned' AND query LIKE 'COPY%g%30%'";
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'abandoned' AND state = 'active' AND query LIKE 'COPY%'";
     let deadline = Instant::now() + Duration::from_secs(5);
     while client.query_one(running, &[]).await.unwrap().get::<_, i64>(0) > 0 {
         assert!(Instant::now() < deadline, "the abandoned COPY still runs");
@@ -281,4 +288,78 @@ async fn the_source_says_who_it_is() {
     assert_eq!(identity.system_identifier.map(|id| id.to_string()), Some(control));
     assert_eq!(identity.locale.as_deref(), Some("en-US"));
     client.close().await;
+}
+
+#[tokio::test]
+async fn poolers_are_seen() {
+    let server = Postgres::start();
+    for (is_shared, expect) in [(true, Pooling::Transaction), (false, Pooling::Session)] {
+        let port = pooler(server.directory().join(format!(".s.PGSQL.{}", server.port())), is_shared);
+        let url = format!("postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable");
+        let client = SourceConfig::parse(&url).unwrap().connect().await.unwrap();
+        assert_eq!(identify(&client).await.unwrap().pooling, expect);
+    }
+}
+
+/// As much of a pooler as matters: it makes up cancel keys, and its clients share one backend between transactions, or not.
+fn pooler(socket: PathBuf, is_shared: bool) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let shared = Arc::new(Mutex::new(backend(&socket)));
+    std::thread::spawn(move || {
+        for (number, client) in listener.incoming().enumerate() {
+            let backend = if is_shared { shared.clone() } else { Arc::new(Mutex::new(backend(&socket))) };
+            // A client that goes away ends its thread by an error, which is no failure of the test.
+            std::thread::spawn(move || serve(client?, &backend, number as u8));
+        }
+    });
+    port
+}
+
+fn backend(socket: &Path) -> UnixStream {
+    let mut backend = UnixStream::connect(socket).unwrap();
+    let body = b"\0\x03\0\0user\0postgres\0database\0postgres\0client_encoding\0UTF8\0\0";
+    backend.write_all(&[&(body.len() as u32 + 4).to_be_bytes()[..], body].concat()).unwrap();
+    while read_message(&mut backend).unwrap()[0] != b'Z' {}
+    backend
+}
+
+fn serve(mut client: TcpStream, backend: &Mutex<UnixStream>, number: u8) -> io::Result<()> {
+    let mut length = [0; 4];
+    client.read_exact(&mut length)?;
+    client.read_exact(&mut vec![0; u32::from_be_bytes(length) as usize - 4])?;
+    client.write_all(b"R\0\0\0\x08\0\0\0\0S\0\0\0\x19client_encoding\0UTF8\0")?;
+    client.write_all(&[b'K', 0, 0, 0, 12, 0x7f, 0, 0, number, 1, 2, 3, 4, b'Z', 0, 0, 0, 5, b'I'])?;
+    let mut held = None;
+    let mut waiting = Vec::new();
+    loop {
+        let message = read_message(&mut client)?;
+        waiting.extend_from_slice(&message);
+        if message[0] == b'X' {
+            return Ok(());
+        }
+        // A simple query, or the end of an extended one.
+        if matches!(message[0], b'Q' | b'S') {
+            let backend = held.get_or_insert_with(|| backend.lock().unwrap());
+            backend.write_all(&std::mem::take(&mut waiting))?;
+            let mut answer = read_message(&mut **backend)?;
+            while answer[0] != b'Z' {
+                client.write_all(&answer)?;
+                answer = read_message(&mut **backend)?;
+            }
+            if answer[5] == b'I' {
+                held = None;
+            }
+            client.write_all(&answer)?;
+        }
+    }
+}
+
+fn read_message(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut message = vec![0; 5];
+    stream.read_exact(&mut message)?;
+    let length = u32::from_be_bytes([message[1], message[2], message[3], message[4]]);
+    message.resize(length as usize + 1, 0);
+    stream.read_exact(&mut message[5..])?;
+    Ok(message)
 }

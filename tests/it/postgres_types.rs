@@ -151,14 +151,11 @@ fn truth(kind: Kind, text: &str) -> String {
 
 /// Puts the values into a table with one column of the type, exports it and compares each value.
 async fn check(client: &Client, source: &SourceConfig, name: &str, sql_type: &str, values: &[&str], expect: &str) {
-    let rows: Vec<_> =
+    let mut rows: Vec<_> =
         values.iter().enumerate().map(|(index, value)| format!("({index}, ({value})::{sql_type})")).collect();
-    let setup = format!(
-        "SET search_path = public; CREATE TABLE {name} (id int NOT NULL, v {sql_type}); \
-         INSERT INTO {name} VALUES {}, ({}, NULL)",
-        rows.join(", "),
-        values.len()
-    );
+    rows.push(format!("({}, NULL)", values.len()));
+    let create = format!("CREATE TABLE {name} (id int NOT NULL, v {sql_type})");
+    let setup = format!("{create}; INSERT INTO {name} VALUES {}", rows.join(", "));
     client.batch_execute(&setup).await.unwrap_or_else(|error| panic!("{sql_type}: {error:?}"));
     let tables = inspect(client, &["public".to_owned()]).await.unwrap();
     let table = tables.iter().find(|table| table.name.name == name).unwrap();
@@ -224,7 +221,7 @@ async fn every_type_arrives_equal() {
         ("numeric(38,0)", &[&n38, "0", "-1", "10000000000000000"], "Decimal128(38, 0)"),
         ("numeric(38,38)", &[&tiny, "0", "0.1", "-0.00001"], "Decimal128(38, 38)"),
         ("numeric(76,40)", &[&n76, "1", "0.0000000000000000000000000000000000000001"], "Decimal256(76, 40)"),
-        ("numeric(77,0)", &["1", "'NaN'", "'Infinity'"], "Utf8"),
+        ("numeric(77,0)", &["1", "'NaN'"], "Utf8"),
         ("numeric(3,5)", &["0.00999", "0.00001"], "Decimal128(5, 5)"),
         ("numeric(3,-2)", &["99900", "100", "-149"], "Decimal128(5, 0)"),
         ("numeric", &["1.50", "-123456.7890123", "0", "1e10"], "Decimal128(18, 7)"),
@@ -316,16 +313,10 @@ async fn every_type_arrives_equal() {
         ("varbit", &["B'10101'", "''"], "Utf8"),
         ("point", &["'(1.5,2)'"], "Utf8"),
         ("tsvector", &["'a fat cat'"], "Utf8"),
-        ("regclass", &["'pg_class'", "'public.t1'"], "Utf8"),
         ("pg_lsn", &["'16/B374D848'"], "Utf8"),
         ("xid", &["'4294967295'"], "Utf8"),
     ];
-    client.batch_execute("CREATE TABLE public.t1 ()").await.unwrap();
     for (index, (sql_type, values, expect)) in cases.iter().enumerate() {
-        // A regclass is written with its schema where that is not on the path, as in the export.
-        if *sql_type == "regclass" {
-            continue;
-        }
         check(&client, &source, &format!("torture_{index}"), sql_type, values, expect).await;
     }
     client.close().await;
@@ -343,15 +334,10 @@ async fn what_arrow_cannot_hold_follows_the_policy() {
         ("numeric", "'-Infinity'", "-Infinity", Some("-9")),
         ("date", "'infinity'", "infinity", Some("262142-12-31")),
         ("date", "'-infinity'", "-infinity", Some("262144-01-01 BC")),
-        ("date", "'5874897-12-31'", "a date about the year 5874897", Some("262142-12-31")),
+        ("date", "'5874897-12-31'", "5874897-12-31", Some("262142-12-31")),
         ("timestamp", "'infinity'", "infinity", Some("262142-12-31 23:59:59.999999")),
         ("timestamptz", "'-infinity'", "-infinity", Some("262144-01-01 00:00:00+00 BC")),
-        (
-            "timestamp",
-            "'294276-12-31 23:59:59.999999'",
-            "a timestamp about the year 294276",
-            Some("262142-12-31 23:59:59.999999"),
-        ),
+        ("timestamp", "'294276-12-31 23:59:59.999999'", "294276-12-31", Some("262142-12-31 23:59:59.999999")),
         ("time", "'24:00:00'", "24:00:00", Some("23:59:59.999999")),
     ];
     for (index, (sql_type, value, named, clamped)) in cases.into_iter().enumerate() {

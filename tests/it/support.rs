@@ -17,7 +17,7 @@ const PASSWORD: &str = "hush hush: it's a s3cret/@?";
 ///
 /// It runs under a shell that waits for the end of its standard input, which is a pipe from this process: even when the test
 /// binary is killed, the server stops and its folder goes.
-pub struct Postgres {
+pub(crate) struct Postgres {
     supervisor: Child,
     directory: PathBuf,
     port: u16,
@@ -25,14 +25,14 @@ pub struct Postgres {
 
 impl Postgres {
     /// The server that all tests of this binary share.
-    pub fn start() -> &'static Self {
+    pub(crate) fn start() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(|| Self::private(&[], ""))
     }
 
     /// A server of the test's own, with lines for `postgresql.conf` and lines that go before the others in `pg_hba.conf`.
     /// It stops when dropped. `$DIRECTORY` in a setting stands for the server's folder; see [`Postgres::directory`].
-    pub fn private(settings: &[&str], hba: &str) -> Self {
+    pub(crate) fn private(settings: &[&str], hba: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("pilaster-pg-").tempdir_in("/tmp").expect("a folder").keep();
         let port = free_port();
         let place = directory.to_str().expect("a path in UTF-8").to_owned();
@@ -95,7 +95,7 @@ impl Postgres {
     }
 
     /// What the server wrote.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let mut text = String::new();
         for name in ["initdb.log", "server.log"] {
             if let Ok(mut file) = std::fs::File::open(self.directory.join(name)) {
@@ -106,30 +106,30 @@ impl Postgres {
     }
 
     /// The connection string of the superuser to the database `postgres`.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.url_to("postgres")
     }
 
     /// The connection string of the superuser to a database.
-    pub fn url_to(&self, database: &str) -> String {
+    pub(crate) fn url_to(&self, database: &str) -> String {
         self.url_as("postgres", PASSWORD, database)
     }
 
     /// The connection string of a role to a database, over TCP.
-    pub fn url_as(&self, user: &str, password: &str, database: &str) -> String {
+    pub(crate) fn url_as(&self, user: &str, password: &str, database: &str) -> String {
         let encode = |text| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
         format!("postgresql://{}:{}@127.0.0.1:{}/{database}", encode(user), encode(password), self.port)
     }
 
     /// Creates a fresh, empty database, whatever had its name before, and returns its connection string.
-    pub fn database(&self, name: &str) -> String {
+    pub(crate) fn database(&self, name: &str) -> String {
         self.psql("postgres", &format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)"));
         self.psql("postgres", &format!("CREATE DATABASE \"{name}\" TEMPLATE template0"));
         self.url_to(name)
     }
 
     /// Runs SQL by psql in a database and returns what it prints: unaligned, without headers, fields by `|`.
-    pub fn psql(&self, database: &str, sql: &str) -> String {
+    pub(crate) fn psql(&self, database: &str, sql: &str) -> String {
         let output = Command::new(binaries().join("psql"))
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database])
             .args(["-h", self.directory.to_str().expect("a path in UTF-8"), "-p", &self.port.to_string(), "-c", sql])
@@ -140,12 +140,12 @@ impl Postgres {
     }
 
     /// The server's folder, which also has its socket.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// The TCP port on 127.0.0.1.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 }
@@ -158,7 +158,7 @@ impl Drop for Postgres {
 }
 
 /// A port on which nobody listens, until somebody else takes it.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 

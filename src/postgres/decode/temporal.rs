@@ -13,7 +13,7 @@ const DAYS_MAX: i32 = 95_026_236;
 const MICROS_MIN: i64 = DAYS_MIN as i64 * DAY_MICROS;
 const MICROS_MAX: i64 = (DAYS_MAX as i64 + 1) * DAY_MICROS - 1;
 
-/// A value that Arrow cannot hold: its nearest neighbour, and how PostgreSQL writes it or nearly so.
+/// A value that Arrow cannot hold: its nearest neighbour, and how PostgreSQL writes it, of a timestamp the day.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Beyond<T> {
     pub(super) nearest: T,
@@ -34,10 +34,7 @@ fn date_beyond(days: i32) -> Beyond<i32> {
     match days {
         i32::MAX => Beyond { nearest: DAYS_MAX, text: "infinity".to_owned() },
         i32::MIN => Beyond { nearest: DAYS_MIN, text: "-infinity".to_owned() },
-        days => Beyond {
-            nearest: if days < 0 { DAYS_MIN } else { DAYS_MAX },
-            text: format!("a date about the year {}", year_of(f64::from(days))),
-        },
+        days => Beyond { nearest: if days < 0 { DAYS_MIN } else { DAYS_MAX }, text: day_text(i64::from(days)) },
     }
 }
 
@@ -57,13 +54,24 @@ fn timestamp_beyond(micros: i64) -> Beyond<i64> {
         i64::MIN => Beyond { nearest: MICROS_MIN, text: "-infinity".to_owned() },
         micros => Beyond {
             nearest: if micros < 0 { MICROS_MIN } else { MICROS_MAX },
-            text: format!("a timestamp about the year {}", year_of(micros as f64 / DAY_MICROS as f64)),
+            text: day_text(micros.div_euclid(DAY_MICROS)),
         },
     }
 }
 
-fn year_of(days_since_2000: f64) -> i64 {
-    2000 + (days_since_2000 / 365.2425).floor() as i64
+/// A day since 2000-01-01 as PostgreSQL writes it, also where chrono ends.
+///
+/// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+fn day_text(days_since_2000: i64) -> String {
+    let days = days_since_2000 + i64::from(EPOCH_DAYS) + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    if year > 0 { format!("{year:04}-{month:02}-{day:02}") } else { format!("{:04}-{month:02}-{day:02} BC", 1 - year) }
 }
 
 /// Microseconds since midnight; only 24:00:00 is beyond. None when it is no time at all.
@@ -110,8 +118,10 @@ mod tests {
         assert_eq!(date(DAYS_MAX - EPOCH_DAYS), Ok(DAYS_MAX));
         // PostgreSQL's last day, 5874897-12-31.
         let last = date(2_145_031_948).unwrap_err();
-        assert_eq!((last.nearest, last.text.as_str()), (DAYS_MAX, "a date about the year 5874897"));
+        assert_eq!((last.nearest, last.text.as_str()), (DAYS_MAX, "5874897-12-31"));
         assert_eq!(date(i32::MIN).unwrap_err().text, "-infinity");
+        assert_eq!((day_text(-1), day_text(59)), ("1999-12-31".to_owned(), "2000-02-29".to_owned()));
+        assert_eq!(day_text(-2_451_507), "4713-01-01 BC");
         assert_eq!(timestamp(0), Ok(946_684_800_000_000));
         // PostgreSQL's first and last instants, 4713-11-24 BC and 294276-12-31.
         assert!(timestamp(-211_813_488_000_000_000).is_ok());

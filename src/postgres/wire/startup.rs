@@ -61,7 +61,7 @@ impl CopyConnection {
             let (tag, body) = self.message().await?;
             match tag {
                 backend::AUTHENTICATION_TAG => {}
-                backend::ERROR_RESPONSE_TAG => return Err(self.server_error(body, "authenticate").await),
+                backend::ERROR_RESPONSE_TAG => return Err(self.server_error(body, "start the session").await),
                 _ => return Err(self.broken(protocol("authenticate"))),
             }
             let Some((kind, data)) = self.buffer[body].split_first_chunk::<4>() else {

@@ -216,9 +216,11 @@ mod tests {
             let mut read = Vec::new();
             match encoding {
                 Encoding::Identity => read = sent,
-                Encoding::Gzip => drop(flate2::read::GzDecoder::new(&sent[..]).read_to_end(&mut read).unwrap()),
+                Encoding::Gzip => {
+                    flate2::read::GzDecoder::new(&sent[..]).read_to_end(&mut read).unwrap();
+                }
                 Encoding::Zstd => {
-                    drop(zstd::stream::read::Decoder::new(&sent[..]).unwrap().read_to_end(&mut read).unwrap())
+                    zstd::stream::read::Decoder::new(&sent[..]).unwrap().read_to_end(&mut read).unwrap();
                 }
             }
             assert!(read == whole, "{encoding:?}");

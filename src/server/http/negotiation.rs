@@ -180,14 +180,14 @@ mod tests {
 
     #[test]
     fn options_are_told_from_parameters() {
-        let (wishes, parameters) =
-            super::wishes(Some("from=2026-01-01&format=csv&plan=a&plan=b+c&snapshot=7"), &HeaderMap::new()).unwrap();
-        assert_eq!(wishes.format, Format::Csv);
-        assert!(matches!(wishes.snapshot, Pin::Version(version) if version.get() == 7));
+        let (found, parameters) =
+            wishes(Some("from=2026-01-01&format=csv&plan=a&plan=b+c&snapshot=7"), &HeaderMap::new()).unwrap();
+        assert_eq!(found.format, Format::Csv);
+        assert!(matches!(found.snapshot, Pin::Version(version) if version.get() == 7));
         let pairs: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(pairs, ["from=2026-01-01", "plan=a", "plan=b c"]);
         for query in ["format=xml", "numbers=big", "snapshot=0", "snapshot=x", "download=maybe"] {
-            assert!(super::wishes(Some(query), &HeaderMap::new()).is_err(), "{query}");
+            assert!(wishes(Some(query), &HeaderMap::new()).is_err(), "{query}");
         }
     }
 }
