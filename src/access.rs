@@ -74,6 +74,14 @@ impl Principal {
         Ok(Self { scope: Scope::Tenant(tenant), ..self.clone() })
     }
 
+    /// Refuses those who see one tenant alone: row counts and statistics of a table tell about the others.
+    pub fn require_all_tenants(&self) -> Result<()> {
+        if self.scope == Scope::All {
+            return Ok(());
+        }
+        Err(Error::new(Code::PermissionDenied, "this tells about all tenants, and is not shown to one"))
+    }
+
     /// Refuses those below `role`.
     pub fn require(&self, role: Role) -> Result<()> {
         if self.role >= role {

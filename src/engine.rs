@@ -52,8 +52,8 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub struct Prepared {
     plan: LogicalPlan,
-    state: SessionState,
     engine: Engine,
+    context: PlanContext,
     schema: SchemaRef,
     facts: PlanFacts,
 }
@@ -165,7 +165,7 @@ impl Engine {
         let analyzed =
             state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {}).map_err(failed)?;
         let schema = Arc::clone(analyzed.schema().inner());
-        Ok(Prepared { plan, state, engine: self.clone(), schema, facts })
+        Ok(Prepared { plan, engine: self.clone(), context: context.clone(), schema, facts })
     }
 
     pub(crate) fn resolve(&self, schema: Option<&str>, table: &str) -> Option<(&TableName, Arc<dyn TableProvider>)> {
@@ -207,16 +207,15 @@ impl Prepared {
     /// the work.
     pub async fn execute(&self, values: Vec<ScalarValue>, deadline: Instant) -> Result<Execution> {
         let plan = self.plan.clone();
-        let state = self.state.clone();
-        let plan = move || -> Result<(LogicalPlan, SessionState)> {
+        let state = self.engine.0.runtime.session(self.engine.as_of(), &self.context.time_zone)?;
+        let make = move || -> Result<(LogicalPlan, SessionState)> {
             if values.is_empty() {
                 return Ok((plan, state));
             }
-            let values = ParamValues::from(values);
-            let plan = plan.with_param_values(values).map_err(|error| failure::from_datafusion(error, None))?;
-            Ok((plan, state))
+            let bound = plan.with_param_values(ParamValues::from(values));
+            Ok((bound.map_err(|error| failure::from_datafusion(error, None))?, state))
         };
-        run::start(&self.engine.0.runtime, plan, deadline).await
+        run::start(&self.engine.0.runtime, make, deadline).await
     }
 }
 

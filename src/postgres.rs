@@ -1,9 +1,10 @@
 //! The source: connect to PostgreSQL, look at it, and read its tables into Arrow.
 //!
-//! Owns: connection strings and TLS ([`SourceConfig`]), what a database and its tables are ([`identify`], [`inspect`]), how
-//! each type travels ([`Kind`], [`plan_column`]), and the export's hot path: a frontend of our own for COPY
+//! Owns: connection strings and TLS ([`SourceConfig`]), what a database and its tables are ([`identify`], [`inspect`]),
+//! how each type travels ([`Kind`], [`plan_column`]), and the export's hot path: a frontend of our own for COPY
 //! ([`CopyConnection`]) that feeds a decoder from COPY BINARY to Arrow ([`CopyDecoder`]).
-//! Must not know: Parquet, the store, the cache, the engine, HTTP. The order of locks and snapshots is the run's business.
+//! Must not know: Parquet, the store, the cache, the engine, HTTP. The order of locks and snapshots is the run's
+//! business.
 //!
 //! Reading order: `connect` (with `tls` and `transport` beneath it), `failure`, `inspect`, `types`, `measure`, `wire`,
 //! `decode`.

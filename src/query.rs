@@ -39,7 +39,7 @@ pub use parameters::{Bound, RawParameters, Reserved};
 use admission::Admission;
 
 /// Planned statements that are kept, so that a cached reply costs no planning.
-const PREPARED_MAX: u64 = 4_096;
+const PREPARED_MAX: u64 = 1_024;
 
 /// What is asked.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Connections to the source.
 //!
-//! Owns: [`SourceConfig`], the two kinds of connection that it makes ([`Client`] for questions, [`CopyConnection`] for data),
-//! and what to say when it cannot. Must not know: what is asked or copied.
+//! Owns: [`SourceConfig`], the two kinds of connection that it makes ([`Client`] for questions, [`CopyConnection`] for
+//! data), and what to say when it cannot. Must not know: what is asked or copied.
 
 use std::{
     error::Error as _,
@@ -44,8 +44,8 @@ pub struct SourceConfig {
 impl SourceConfig {
     /// Parses `postgresql://user:password@host:port/database?sslmode=verify-full` or libpq's `host=… user=…`.
     ///
-    /// Knows what tokio-postgres knows (several hosts, Unix sockets, keepalives, `target_session_attrs`), and `sslmode` in all
-    /// its six values, `sslrootcert`, `sslcert`, `sslkey`. Certificates are read here.
+    /// Knows what tokio-postgres knows (several hosts, Unix sockets, keepalives, `target_session_attrs`), and `sslmode`
+    /// in all its six values, `sslrootcert`, `sslcert`, `sslkey`. Certificates are read here.
     ///
     /// # Errors
     /// [`Code::InvalidConfig`] with what is wrong; never with the password.
@@ -56,8 +56,8 @@ impl SourceConfig {
         Ok(Self { config: parsed.config, endpoints: parsed.endpoints, tls, read_timeout })
     }
 
-    /// How long a [`CopyConnection`] may wait for the server's next byte before it gives the connection up; 60 s unless set.
-    /// Waiting for a lock and for the first row are silence too, so `lock_timeout` must be shorter.
+    /// How long a [`CopyConnection`] may wait for the server's next byte before it gives the connection up; 60 s unless
+    /// set. Waiting for a lock and for the first row are silence too, so `lock_timeout` must be shorter.
     #[must_use]
     pub fn with_read_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.read_timeout = timeout;
@@ -106,7 +106,8 @@ impl SourceConfig {
     /// Opens a connection for questions. Its session has UTC, ISO dates and UTF-8.
     ///
     /// # Errors
-    /// [`Code::Unavailable`] when the network or the server is at fault, [`Code::InvalidConfig`] when the connection string is.
+    /// [`Code::Unavailable`] when the network or the server is at fault, [`Code::InvalidConfig`] when the connection
+    /// string is.
     pub async fn connect(&self) -> Result<Client> {
         let (session, endpoint) = self.establish(Purpose::Questions).await?;
         let Session::Questions(inner, driver) = session else {
@@ -260,8 +261,8 @@ impl SourceConfig {
         open(endpoint, &self.config, &self.tls, encryption).await.map_err(|error| match error {
             OpenError::Io(error) => {
                 let hint = match error.kind() {
-                    io::ErrorKind::ConnectionRefused => "is PostgreSQL running there, and does it listen on that address and port?",
-                    io::ErrorKind::NotFound => "is PostgreSQL running, and is its unix_socket_directories this directory?",
+                    io::ErrorKind::ConnectionRefused => "is PostgreSQL running there, and listening on that port?",
+                    io::ErrorKind::NotFound => "is PostgreSQL running, with this among its unix_socket_directories?",
                     _ => "check host, port and network",
                 };
                 let why = match error.kind() {
@@ -280,7 +281,7 @@ impl SourceConfig {
                 Code::InvalidConfig,
                 format!("cannot connect to PostgreSQL at {}: TLS failed: {error}", self.at(endpoint)),
             )
-            .with_hint("give the authority's certificate as sslrootcert=/path/ca.pem, and the host name that the certificate has")
+            .with_hint("give the authority's certificate as sslrootcert=/path/ca.pem, and the certificate's host name")
             .with_cause(TlsFailure(error)),
         })
     }
@@ -378,8 +379,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// The same source, but only the very server that this connection reached. An exported snapshot exists on that server
-    /// alone, so the connections that import it must be made from here when the connection string has several hosts.
+    /// The same source, but only the very server that this connection reached. An exported snapshot exists on that
+    /// server alone, so the connections that import it must be made from here when the connection string has several
+    /// hosts.
     #[must_use]
     pub fn server(&self) -> &SourceConfig {
         &self.pinned

@@ -3,9 +3,9 @@
 //! Owns: [`CopyDecoder`], which takes the bytes in pieces of any size, never panics on any of them, and never guesses.
 //! Must not know: where the bytes come from, or where the batches go.
 //!
-//! Source: PostgreSQL documentation, COPY, section "Binary Format": an 11-byte signature, int32 flags, int32 length of an
-//! extension and the extension; tuples of int16 field count and, for each field, int32 length (−1 for NULL) and as many bytes;
-//! the trailer, an int16 of −1.
+//! Source: PostgreSQL documentation, COPY, section "Binary Format": an 11-byte signature, int32 flags, int32 length of
+//! an extension and the extension; tuples of int16 field count and, for each field, int32 length (−1 for NULL) and as
+//! many bytes; the trailer, an int16 of −1.
 
 mod column;
 mod numeric;
@@ -54,7 +54,8 @@ impl ColumnPlan {
 
 /// Decodes the rows of one table, over one COPY after the other.
 ///
-/// Feed it bytes, take a batch when enough is buffered, and finish at the end of each COPY. After an error it is useless.
+/// Feed it bytes, take a batch when enough is buffered, and finish at the end of each COPY. After an error it is
+/// useless.
 pub struct CopyDecoder {
     table: String,
     schema: SchemaRef,
@@ -118,8 +119,8 @@ impl CopyDecoder {
     /// Decodes the next bytes of the COPY, which may end anywhere.
     ///
     /// # Errors
-    /// [`Code::UnrepresentableValue`] for a value that Arrow cannot hold and no policy covers, with column, row and setting;
-    /// an internal error for bytes that are not COPY BINARY of these columns.
+    /// [`Code::UnrepresentableValue`] for a value that Arrow cannot hold and no policy covers, with column, row and
+    /// setting; an internal error for bytes that are not COPY BINARY of these columns.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !self.carry.is_empty() {
             // Complete the one unit that was cut; the rest is decoded where it lies.
@@ -156,13 +157,15 @@ impl CopyDecoder {
         self.rows_buffered
     }
 
-    /// Bytes of Arrow since the last batch, NULL bitmaps aside. Take the batch well before 1 GiB, or a large value fails.
+    /// Bytes of Arrow since the last batch, NULL bitmaps aside. Take the batch well before 1 GiB, or a large value
+    /// fails.
     #[must_use]
     pub fn bytes_buffered(&self) -> usize {
         self.columns.iter().map(|column| column.buffered_bytes(self.rows_buffered)).sum::<usize>() + self.carry.len()
     }
 
-    /// The buffered rows as a batch; none if there are none, or if the last feed ended within a row (then after the next).
+    /// The buffered rows as a batch; none if there are none, or if the last feed ended within a row (then after the
+    /// next).
     ///
     /// # Errors
     /// Only a fault of ours.
@@ -325,9 +328,13 @@ impl CopyDecoder {
                 Error::new(Code::UnrepresentableValue, format!("{at}: {value} cannot be held as {what}"))
                     .with_hint(format!("set {setting} out_of_range = \"null\", \"clamp\" or \"text\""))
             }
-            Fault::NotUtf8 => Error::new(Code::UnrepresentableValue, format!("{at}: the text is not UTF-8")).with_hint(
-                format!("repair the value in the source (its encoding is SQL_ASCII), or set {setting} exclude = true"),
-            ),
+            Fault::NotUtf8 => {
+                Error::new(Code::UnrepresentableValue, format!("{at}: the text is not UTF-8")).with_hint(format!(
+                    "repair the value in the source (its encoding is SQL_ASCII), or leave the column out: \
+                     [tables.{:?}] exclude_columns = [{column:?}]",
+                    self.table
+                ))
+            }
             Fault::Digits => {
                 let what = self.schema.field(index).data_type();
                 Error::new(Code::UnrepresentableValue, format!("{at}: the value has more digits than {what}"))

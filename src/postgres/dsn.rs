@@ -1,7 +1,8 @@
 //! Connection strings: a URL or libpq's `key=value` pairs.
 //!
-//! Owns: the parts that the driver's own parser does not know (`verify-full`, certificates), which are taken out before it
-//! sees the string. Must not know: sockets. Source: PostgreSQL documentation, "Connection Strings" and "SSL Support".
+//! Owns: the parts that the driver's own parser does not know (`verify-full`, certificates), which are taken out before
+//! it sees the string. Must not know: sockets. Source: PostgreSQL documentation, "Connection Strings" and "SSL
+//! Support".
 
 use std::{borrow::Cow, net::IpAddr, path::PathBuf, time::Duration};
 

@@ -1,7 +1,8 @@
 //! Failures of the source as errors of the house.
 //!
-//! Owns: [`ServerError`] (an ErrorResponse as we read it), and which [`Code`] a SQLSTATE or a broken connection has when *we*
-//! talk to the source for ourselves. Must not know: queries of users, whose errors keep their SQLSTATE for the client.
+//! Owns: [`ServerError`] (an ErrorResponse as we read it), and which [`Code`] a SQLSTATE or a broken connection has
+//! when *we* talk to the source for ourselves. Must not know: queries of users, whose errors keep their SQLSTATE for
+//! the client.
 
 use std::{error::Error as StdError, fmt, io};
 
@@ -84,7 +85,8 @@ impl fmt::Display for ServerError {
 
 impl StdError for ServerError {}
 
-/// The SQLSTATE that the server gave, wherever in the chain of causes it is; for example `55P03` when a lock was not free.
+/// The SQLSTATE that the server gave, wherever in the chain of causes it is; for example `55P03` when a lock was not
+/// free.
 #[must_use]
 pub fn sqlstate_of(error: &Error) -> Option<&str> {
     let mut cause = error.source();

@@ -28,7 +28,8 @@ pub enum Pooling {
     None,
     /// A proxy that keeps one server session for each connection.
     Session,
-    /// A pooler that changes the server session between transactions, which breaks exported snapshots, locks and settings.
+    /// A pooler that changes the server session between transactions, which breaks exported snapshots, locks and
+    /// settings.
     Transaction,
 }
 
@@ -127,8 +128,9 @@ pub async fn identify(client: &Client) -> Result<Identity> {
     })
 }
 
-/// A pooler invents the process id that it sends with its cancel key, because it cannot know which backend will serve. Where the
-/// id is not the backend's, two connections tell whether they share a backend: while one is idle, the other must not get its.
+/// A pooler invents the process id that it sends with its cancel key, because it cannot know which backend will serve.
+/// Where the id is not the backend's, two connections tell whether they share a backend: while one is idle, the other
+/// must not get its.
 async fn pooling(client: &Client) -> Result<Pooling> {
     const BACKEND: &str = "SELECT pg_catalog.pg_backend_pid()";
     let mut first = client.server().connect_copy().await?;

@@ -1,7 +1,7 @@
 //! What tables the source has.
 //!
-//! Owns: [`TableDefinition`] and everything in it, names and their quoting. Must not know: how columns travel, which tables are
-//! wanted, locks. Run it inside the export's transaction to see what the export sees.
+//! Owns: [`TableDefinition`] and everything in it, names and their quoting. Must not know: how columns travel, which
+//! tables are wanted, locks. Run it inside the export's transaction to see what the export sees.
 //!
 //! Source: PostgreSQL documentation, "System Catalogs".
 
@@ -178,15 +178,15 @@ impl TableDefinition {
         self.relations.iter().map(|relation| relation.pages).sum()
     }
 
-    /// Pages of the largest relation. A range of `ctid` applies to each relation by itself, so ranges must reach this far, and
-    /// the last must be open.
+    /// Pages of the largest relation. A range of `ctid` applies to each relation by itself, so ranges must reach this
+    /// far, and the last must be open.
     #[must_use]
     pub fn pages_max(&self) -> u64 {
         self.relations.iter().map(|relation| relation.pages).max().unwrap_or(0)
     }
 
-    /// Equal when nothing that matters to an export has changed: definition, relations, and what holds their rows. TRUNCATE and
-    /// rewriting change it; writing rows, ANALYZE and grants do not.
+    /// Equal when nothing that matters to an export has changed: definition, relations, and what holds their rows.
+    /// TRUNCATE and rewriting change it; writing rows, ANALYZE and grants do not.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let relations: Vec<_> = self

@@ -1,7 +1,7 @@
 //! The precision and scale of numerics that declare none.
 //!
-//! Owns: the one scan that measures all such columns of a table. Must not know: what earlier snapshots measured; the run keeps
-//! that, and only widens. The scan must run inside the export's snapshot, or later rows may not fit.
+//! Owns: the one scan that measures all such columns of a table. Must not know: what earlier snapshots measured; the
+//! run keeps that, and only widens. The scan must run inside the export's snapshot, or later rows may not fit.
 
 use tokio_postgres::types::Type;
 
@@ -69,8 +69,8 @@ pub struct Measured {
     pub negative_infinity_count: u64,
 }
 
-/// The query that measures columns of a table in one scan: five `int8` expressions for each, in order (scale, integer digits,
-/// count of NaN, of infinity, of minus infinity).
+/// The query that measures columns of a table in one scan: five `int8` expressions for each, in order (scale, integer
+/// digits, count of NaN, of infinity, of minus infinity).
 #[must_use]
 pub fn measure_sql(table: &TableName, columns: &[&str]) -> String {
     let expressions: Vec<String> = columns

@@ -1,7 +1,7 @@
 //! How each PostgreSQL type travels, and what it becomes in Arrow.
 //!
-//! Owns: the type map, and what a user may choose for values that Arrow cannot hold. Must not know: bytes on the wire, which
-//! `decode` reads; or tables.
+//! Owns: the type map, and what a user may choose for values that Arrow cannot hold. Must not know: bytes on the wire,
+//! which `decode` reads; or tables.
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, Fields, TimeUnit};
 
@@ -107,8 +107,8 @@ pub(super) fn interval_fields() -> Fields {
     ])
 }
 
-/// What becomes of a value that PostgreSQL holds and Arrow does not: NaN and infinite numerics, infinite dates, timestamps and
-/// intervals, years outside −262143 to 262142, the time 24:00:00.
+/// What becomes of a value that PostgreSQL holds and Arrow does not: NaN and infinite numerics, infinite dates,
+/// timestamps and intervals, years outside −262143 to 262142, the time 24:00:00.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OutOfRange {
     /// The export fails and names the value, the row and this setting.
@@ -207,8 +207,8 @@ fn as_text(note: String) -> PlannedKind {
     PlannedKind::Known { kind: Kind::AsText, note: Some(note) }
 }
 
-/// A numeric by its type modifier. Since PostgreSQL 15 the scale may be negative or larger than the precision, which Arrow does
-/// not know: the precision is widened, so that every value of the type fits.
+/// A numeric by its type modifier. Since PostgreSQL 15 the scale may be negative or larger than the precision, which
+/// Arrow does not know: the precision is widened, so that every value of the type fits.
 ///
 /// Source: `make_numeric_typmod` in PostgreSQL's `numeric.c`.
 fn numeric(modifier: i32) -> PlannedKind {

@@ -1,8 +1,8 @@
 //! A small frontend of our own, for COPY.
 //!
-//! Owns: start-up and authentication, simple queries, and COPY TO STDOUT read in large pieces that go to the decoder without a
-//! copy or an allocation per row. The ready-made driver yields one `Bytes` per row and hides the command tag, whose count is
-//! our proof that nothing was lost. Must not know: what the bytes mean.
+//! Owns: start-up and authentication, simple queries, and COPY TO STDOUT read in large pieces that go to the decoder
+//! without a copy or an allocation per row. The ready-made driver yields one `Bytes` per row and hides the command tag,
+//! whose count is our proof that nothing was lost. Must not know: what the bytes mean.
 //!
 //! Source: PostgreSQL documentation, "Frontend/Backend Protocol", sections "Message Flow" and "Message Formats".
 
@@ -45,8 +45,8 @@ pub enum Progress {
 
 /// A connection for data: SQL without results, and COPY TO STDOUT in binary format.
 ///
-/// One statement at a time. After an error from the server it can be used again; after any other it cannot. Dropping it while
-/// a statement runs asks the server, best effort, to cancel that.
+/// One statement at a time. After an error from the server it can be used again; after any other it cannot. Dropping it
+/// while a statement runs asks the server, best effort, to cancel that.
 pub struct CopyConnection {
     stream: Stream,
     buffer: Vec<u8>,
@@ -151,13 +151,14 @@ impl CopyConnection {
         }
     }
 
-    /// Reads what the server has sent and feeds it to the decoder; between two calls the caller may take a batch and write it.
+    /// Reads what the server has sent and feeds it to the decoder; between two calls the caller may take a batch and
+    /// write it.
     ///
     /// Waits for at least one message. Dropping the future loses nothing: call it again.
     ///
     /// # Errors
-    /// The server's error, the decoder's, [`Code::Unavailable`] when the connection is lost or silent, and an internal error
-    /// when the counts of server and decoder differ.
+    /// The server's error, the decoder's, [`Code::Unavailable`] when the connection is lost or silent, and an internal
+    /// error when the counts of server and decoder differ.
     pub async fn next_chunk(&mut self, decoder: &mut CopyDecoder) -> Result<Progress> {
         loop {
             let mut has_fed = false;

@@ -58,6 +58,8 @@ impl Service {
         tracing::info!(snapshot = %version, as_of = %engine.as_of(), tables = engine.manifest().tables.len(),
             rows = engine.manifest().row_count(), "serving a snapshot");
         self.0.snapshots.newest.store(Some(Arc::new(engine)));
+        // Plans hold the engine that they were made for, and it the statistics of all its files.
+        self.0.prepared.invalidate_all();
         Ok(Some(version))
     }
 

@@ -225,18 +225,19 @@ fn fingerprints(tables: &[TableDefinition]) -> Vec<(u32, String)> {
     tables.iter().map(|table| (table.oid, table.fingerprint())).collect()
 }
 
-/// `LOCK` for tables; a materialized view cannot be locked so, but a SELECT from it takes the same lock.
+/// `LOCK` for tables. What cannot be locked so (a materialized view, or a table of which only columns are granted) is read
+/// instead: a SELECT takes the same lock.
 fn lock_statements(tables: &[TableDefinition], wait: &str) -> String {
     let quoted =
         |table: &TableDefinition| format!("{}.{}", quote_ident(&table.name.schema), quote_ident(&table.name.name));
-    let is_view = |table: &&TableDefinition| table.kind == RelationKind::MaterializedView;
-    let lockable: Vec<String> = tables.iter().filter(|table| !is_view(table)).map(quoted).collect();
+    let is_touched = |table: &&TableDefinition| table.kind == RelationKind::MaterializedView || !table.is_lockable;
+    let lockable: Vec<String> = tables.iter().filter(|table| !is_touched(table)).map(quoted).collect();
     let mut statements = String::new();
     if !lockable.is_empty() {
         statements.push_str(&format!("LOCK TABLE {} IN ACCESS SHARE MODE{wait}; ", lockable.join(", ")));
     }
-    for view in tables.iter().filter(is_view) {
-        statements.push_str(&format!("SELECT FROM {} LIMIT 0; ", quoted(view)));
+    for table in tables.iter().filter(is_touched) {
+        statements.push_str(&format!("SELECT FROM {} LIMIT 0; ", quoted(table)));
     }
     statements
 }

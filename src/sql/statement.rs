@@ -257,7 +257,7 @@ mod tests {
         };
         check("", Code::InvalidSql, "empty");
         check("SELECT 1; SELECT 2", Code::InvalidSql, "more than one");
-        check("SELEC 1", Code::InvalidSql, "selec");
+        check("SELEC 1", Code::InvalidSql, "SELEC");
         check("SELECT 'open", Code::InvalidSql, "unterminated");
         check(&"x".repeat(10_001), Code::StatementTooLarge, "bytes");
         check(&format!("SELECT 1{}", "+1".repeat(600)), Code::StatementTooLarge, "tokens");

@@ -6,6 +6,7 @@ mod cache;
 mod cache_redis;
 mod postgres_connect;
 mod postgres_inspect;
+mod postgres_speed;
 mod postgres_types;
 mod support;
 mod support_redis;

@@ -44,7 +44,8 @@ fn assert_error(error: &Error, code: Code, message: &str, hint: &str) {
 
 #[tokio::test]
 async fn each_way_to_authenticate() {
-    let hba = "host all clear 127.0.0.1/32 password\nhost all hashed 127.0.0.1/32 md5\nhost all nobody 127.0.0.1/32 reject\n\
+    let hba = "host all clear 127.0.0.1/32 password\nhost all hashed 127.0.0.1/32 md5\n\
+               host all nobody 127.0.0.1/32 reject\n\
                host all free 127.0.0.1/32 trust";
     let server = Postgres::private(&[], hba);
     server.psql("postgres", "CREATE ROLE clear LOGIN PASSWORD 'p w'; CREATE ROLE free LOGIN; CREATE ROLE nobody LOGIN");
@@ -116,7 +117,8 @@ async fn each_sslmode() {
          for name in localhost other; do
              openssl req -newkey rsa:2048 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
              printf 'subjectAltName=DNS:%s' $name >$name.ext
-             openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 9 -extfile $name.ext -out $name.pem
+             openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 9 \
+                 -extfile $name.ext -out $name.pem
          done
          openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=another -keyout another.key -out another.pem",
     );
@@ -248,8 +250,8 @@ async fn silence_locks_and_abandoned_copies() {
     let quick = source.clone().with_read_timeout(Some(Duration::from_millis(300)));
     let mut connection = quick.connect_copy().await.unwrap();
     // Many rows, and then silence.
-    let sql = "COPY (SELECT g FROM pg_catalog.generate_series(1, 100000) g UNION ALL SELECT 1 FROM pg_catalog.pg_sleep(30)) \
-               TO STDOUT (FORMAT binary)";
+    let sql = "COPY (SELECT g FROM pg_catalog.generate_series(1, 100000) g UNION ALL \
+               SELECT 1 FROM pg_catalog.pg_sleep(30)) TO STDOUT (FORMAT binary)";
     connection.start_copy(sql).await.unwrap();
     let error = drain(&mut connection, &mut decoder(Kind::Int4)).await.unwrap_err();
     assert_error(&error, Code::Unavailable, "PostgreSQL sent nothing for 300ms", "locks");
@@ -267,7 +269,8 @@ async fn silence_locks_and_abandoned_copies() {
     let mut connection = source.connect_copy().await.unwrap();
     connection.start_copy(sql).await.unwrap();
     drop(connection);
-    let running = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'abandoned' AND state = 'active' AND query LIKE 'COPY%'";
+    let running = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE application_name = 'abandoned' AND state = 'active' AND query LIKE 'COPY%'";
     let deadline = Instant::now() + Duration::from_secs(5);
     while client.query_one(running, &[]).await.unwrap().get::<_, i64>(0) > 0 {
         assert!(Instant::now() < deadline, "the abandoned COPY still runs");
@@ -301,7 +304,8 @@ async fn poolers_are_seen() {
     }
 }
 
-/// As much of a pooler as matters: it makes up cancel keys, and its clients share one backend between transactions, or not.
+/// As much of a pooler as matters: it makes up cancel keys, and its clients share one backend between transactions, or
+/// not.
 fn pooler(socket: PathBuf, is_shared: bool) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -24,7 +24,8 @@ CREATE UNIQUE INDEX ON shop.customers (name) WHERE id > 5;
 CREATE UNIQUE INDEX ON shop.customers (name, id) INCLUDE (email);
 CREATE TABLE shop."Odd ""one" (a int, b int REFERENCES shop.customers (id), PRIMARY KEY (b, a));
 CREATE TABLE shop.events (at date NOT NULL, n int) PARTITION BY RANGE (at);
-CREATE TABLE shop.events_1 PARTITION OF shop.events FOR VALUES FROM ('2020-01-01') TO ('2021-01-01') PARTITION BY LIST (n);
+CREATE TABLE shop.events_1 PARTITION OF shop.events FOR VALUES FROM ('2020-01-01') TO ('2021-01-01')
+    PARTITION BY LIST (n);
 CREATE TABLE shop.events_1_a PARTITION OF shop.events_1 FOR VALUES IN (1, 2);
 CREATE TABLE shop.events_2 PARTITION OF shop.events FOR VALUES FROM ('2021-01-01') TO ('2022-01-01');
 CREATE TABLE shop.parent (id int NOT NULL);

@@ -133,7 +133,7 @@ async fn speed_of_a_copy_from_the_server() {
         let seconds = begun.elapsed().as_secs_f64();
         let way = if socket { "Unix socket" } else { "TCP" };
         println!(
-            "{way}: {rows} rows of 7 in {seconds:.2} s, {:.1} M fields/s, {chunks} chunks, {feeding:.2} s in next_chunk",
+            "{way}: {rows} rows of 7 in {seconds:.2} s, {:.1} M fields/s, {chunks} chunks, {feeding:.2} s in them",
             rows as f64 * 7.0 / seconds / 1e6
         );
     }

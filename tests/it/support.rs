@@ -15,8 +15,8 @@ const PASSWORD: &str = "hush hush: it's a s3cret/@?";
 
 /// A private PostgreSQL: superuser `postgres`, SCRAM over TCP, ICU's collation, no fsync.
 ///
-/// It runs under a shell that waits for the end of its standard input, which is a pipe from this process: even when the test
-/// binary is killed, the server stops and its folder goes.
+/// It runs under a shell that waits for the end of its standard input, which is a pipe from this process: even when the
+/// test binary is killed, the server stops and its folder goes.
 pub(crate) struct Postgres {
     supervisor: Child,
     directory: PathBuf,
@@ -30,8 +30,9 @@ impl Postgres {
         SHARED.get_or_init(|| Self::private(&[], ""))
     }
 
-    /// A server of the test's own, with lines for `postgresql.conf` and lines that go before the others in `pg_hba.conf`.
-    /// It stops when dropped. `$DIRECTORY` in a setting stands for the server's folder; see [`Postgres::directory`].
+    /// A server of the test's own, with lines for `postgresql.conf` and lines that go before the others in
+    /// `pg_hba.conf`. It stops when dropped. `$DIRECTORY` in a setting stands for the server's folder; see
+    /// [`Postgres::directory`].
     pub(crate) fn private(settings: &[&str], hba: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("pilaster-pg-").tempdir_in("/tmp").expect("a folder").keep();
         let port = free_port();

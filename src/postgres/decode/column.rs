@@ -1,6 +1,7 @@
 //! One column on its way into Arrow.
 //!
-//! Owns: the builder for each [`Kind`], and what a field's bytes must look like. Must not know: tuples, feeds, error texts.
+//! Owns: the builder for each [`Kind`], and what a field's bytes must look like. Must not know: tuples, feeds, error
+//! texts.
 //!
 //! Source: the `…send` functions of PostgreSQL's types; all integers are big-endian.
 
@@ -296,7 +297,8 @@ impl Policy<'_> {
     #[cold]
     fn nearest<T>(&mut self, beyond: Beyond<T>) -> Result<Option<T>, Fault> {
         match self.out_of_range {
-            // A column with the text policy is not selected as this type, so getting here means that nothing was decided.
+            // A column with the text policy is not selected as this type, so getting here means that nothing was
+            // decided.
             OutOfRange::Error | OutOfRange::Text => Err(Fault::Beyond(beyond.text)),
             OutOfRange::Null => {
                 self.counts.nulled += 1;

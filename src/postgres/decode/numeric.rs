@@ -2,8 +2,8 @@
 //!
 //! Owns: base 10,000 to an integer at a fixed scale, exactly or not at all. Must not know: columns, policies.
 //!
-//! Source: `numeric_send` in PostgreSQL's `numeric.c`: int16 number of digits, int16 weight of the first, uint16 sign, uint16
-//! display scale, then the digits, each 0 to 9999. The value is Σ digit[i] × 10000^(weight − i).
+//! Source: `numeric_send` in PostgreSQL's `numeric.c`: int16 number of digits, int16 weight of the first, uint16 sign,
+//! uint16 display scale, then the digits, each 0 to 9999. The value is Σ digit[i] × 10000^(weight − i).
 
 use arrow::datatypes::i256;
 

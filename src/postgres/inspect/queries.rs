@@ -43,8 +43,8 @@ SELECT tree.root, c.oid, n.nspname::text, c.relname::text, c.relkind::text, pg_c
 FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 ORDER BY tree.root, c.oid";
 
-/// A domain has no modifier of its own: that of the innermost applies. A NOT NULL that is not validated (PostgreSQL 18) promises
-/// nothing.
+/// A domain has no modifier of its own: that of the innermost applies. A NOT NULL that is not validated (PostgreSQL 18)
+/// promises nothing.
 const COLUMNS: &str = "
 WITH RECURSIVE base (declared, oid, modifier) AS (
     SELECT DISTINCT atttypid, atttypid, -1 FROM pg_catalog.pg_attribute
@@ -74,8 +74,8 @@ JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
 WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum";
 
-/// Indexes rather than constraints, since a unique index need not be one. Partial indexes and those on expressions say nothing
-/// about the table's columns.
+/// Indexes rather than constraints, since a unique index need not be one. Partial indexes and those on expressions say
+/// nothing about the table's columns.
 const KEYS: &str = "
 SELECT i.indrelid, i.indisprimary,
        (SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.place)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::SchemaRef;
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
 };
 use serde::Serialize;
@@ -15,6 +15,7 @@ use super::{
     problem::{Failure, Problem},
 };
 use crate::{
+    access::Principal,
     error::Result,
     output::postgres_type_name,
     query::{NamedQuery, Parameter, Pin},
@@ -222,7 +223,11 @@ pub(super) struct TableColumn {
     get, path = "/v1/tables", tag = "snapshots",
     responses((status = 200, body = Tables), (status = "default", body = Problem, content_type = "application/problem+json"))
 )]
-pub(super) async fn tables(State(app): State<App>) -> std::result::Result<Json<Tables>, Failure> {
+pub(super) async fn tables(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+) -> std::result::Result<Json<Tables>, Failure> {
+    principal.require_all_tenants()?;
     let engine = app.service.engine(&Pin::Newest).await?;
     Ok(Json(tables_of(engine.manifest())?))
 }

@@ -82,7 +82,11 @@ pub(super) struct Finished {
     get, path = "/v1/snapshots", tag = "snapshots",
     responses((status = 200, body = Snapshots), (status = "default", body = Problem, content_type = "application/problem+json"))
 )]
-pub(super) async fn list(State(app): State<App>) -> Result<Json<Snapshots>, Failure> {
+pub(super) async fn list(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+) -> Result<Json<Snapshots>, Failure> {
+    principal.require_all_tenants()?;
     let store = app.service.store();
     let mut snapshots = Vec::new();
     for version in store.versions().await?.into_iter().take(LISTED_MAX) {
@@ -103,7 +107,12 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<Snapshots>, Fail
     get, path = "/v1/snapshots/{version}", tag = "snapshots", params(("version" = u64, Path)),
     responses((status = 200, body = Tables), (status = "default", body = Problem, content_type = "application/problem+json"))
 )]
-pub(super) async fn one(State(app): State<App>, Path(version): Path<String>) -> Result<Json<Tables>, Failure> {
+pub(super) async fn one(
+    State(app): State<App>,
+    Extension(principal): Extension<Principal>,
+    Path(version): Path<String>,
+) -> Result<Json<Tables>, Failure> {
+    principal.require_all_tenants()?;
     let number = version.parse().ok().and_then(SnapshotVersion::new).ok_or_else(|| {
         Error::new(Code::InvalidRequest, format!("{version:?} is not a snapshot's version"))
             .with_hint("use a number from 1")
