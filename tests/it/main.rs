@@ -4,6 +4,7 @@
 
 mod cache;
 mod cache_redis;
+mod equality;
 mod postgres_connect;
 mod postgres_inspect;
 mod postgres_speed;
