@@ -27,8 +27,7 @@ pub use units::{ByteSize, parse_bytes, parse_duration};
 pub const DEFAULT_FILE: &str = "pilaster.toml";
 const PREFIX: &str = "PILASTER__";
 /// Keys that may come from a file named by `…_FILE`.
-const SECRETS: &[&str] =
-    &["postgres.url", "postgres.password", "cache.redis_url", "cache.hmac_key", "snapshot.hash_key"];
+const SECRETS: &[&str] = &["postgres.url", "cache.redis_url", "cache.hmac_key", "snapshot.hash_key"];
 
 /// All settings.
 #[derive(Clone, Debug, Default, Deserialize)]

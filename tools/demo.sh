@@ -95,7 +95,11 @@ write_private() { (umask 077 && cat >"$1"); }
 lock() {
     mkdir -p "$FOLDER"
     exec 9>"$FOLDER/lock"
-    flock --nonblock 9 || die "another command is at work on the demo in $FOLDER" "wait for it, or press Ctrl-C there"
+    if flock --nonblock 9; then return; fi
+    if running_process "$FOLDER/pilaster.pid" >/dev/null; then
+        die "the demo runs in another terminal, at $(cat "$FOLDER/url")" "press Ctrl-C there to stop it"
+    fi
+    die "another command is at work on the demo in $FOLDER" "wait for it, or press Ctrl-C there"
 }
 
 leave() {

@@ -125,7 +125,8 @@ fn cache(config: &Config) -> Result<Cache> {
     });
     Cache::new(CacheConfig {
         memory_bytes: cache.memory.bytes(),
-        entry_bytes_max: cache.entry_bytes_max.len(),
+        // Without memory nothing is kept; the limit follows.
+        entry_bytes_max: cache.entry_bytes_max.len().min(cache.memory.len() / 4),
         time_to_idle: None,
         redis,
     })

@@ -58,7 +58,7 @@ pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<Exi
     shutdown.cancel();
     looking.abort();
     if let Some(running) = running {
-        // A run that is under way is given up: nothing of it is published, and what it wrote is removed.
+        // A run that is under way is given up: nothing names what it wrote, and a later run prunes it.
         drop(tokio::time::timeout(Duration::from_secs(5), running).await);
     }
     served?;

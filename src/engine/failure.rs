@@ -91,7 +91,7 @@ fn from_execution(message: &str) -> Error {
 fn from_plan(message: &str) -> Error {
     let error = Error::new(Code::InvalidSql, tidy(message));
     if message.contains("Invalid function") || message.contains("function") && message.contains("not found") {
-        error.with_sqlstate("42883").with_hint("docs/sql.md lists the functions that the engine has")
+        error.with_sqlstate("42883").with_hint("check its name and the types of its arguments")
     } else {
         error.with_sqlstate("42601")
     }

@@ -175,7 +175,7 @@ impl Reserved<'_> {
                     let (format, _) = self.tenant_type.format();
                     Error::new(
                         Code::InvalidRequest,
-                        format!("the tenant {tenant:?} is not of type {}", self.tenant_type),
+                        format!("the tenant {:?} is not of type {}", tenant.as_str(), self.tenant_type),
                     )
                     .with_hint(format!("a tenant is {format} here; access.tenant_type says so"))
                 })?,

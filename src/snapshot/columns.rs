@@ -150,7 +150,16 @@ pub(super) async fn plan(export: &Export, options: &RunOptions, previous: Option
 fn check_rules(tables: &[TableDefinition], options: &RunOptions) -> Result<()> {
     for (name, rules) in &options.tables {
         let Some(table) = tables.iter().find(|table| store_name(&table.name) == *name) else {
-            tracing::warn!(table = %name, "settings name a table that is not being copied");
+            let is_expected = options.schemas.contains(&name.schema) && !options.exclude_tables.contains(name);
+            if is_expected {
+                return Err(Error::new(
+                    Code::InvalidConfig,
+                    format!("tables.\"{name}\" names a table that there is not"),
+                )
+                .with_hint(
+                    "mend the name, or remove its settings: what they were to hide must not be copied by mistake",
+                ));
+            }
             continue;
         };
         let lists = [

@@ -24,6 +24,9 @@ const CREATED_BY: &str = "pilaster";
 const ROW_GROUP_BYTES: usize = 128 << 20;
 /// Rows of a page, the grain in which a filter can skip.
 const PAGE_ROWS: usize = 8_192;
+/// Rows that are handed to the writer at once; a page is a whole number of steps.
+const STEP_ROWS: usize = PAGE_ROWS;
+const STEP_BYTES_MAX: usize = 64 << 20;
 
 /// How a file is written.
 #[derive(Clone, Debug)]
@@ -44,11 +47,13 @@ pub(super) fn write(
     let mut writer = ArrowWriter::try_new(create()?, SchemaRef::clone(schema), Some(properties(schema, options)))
         .map_err(unwritable)?;
     if options.sort_by.is_empty() {
+        let mut steps = Steps::default();
         let mut next = Some(first);
         while let Some(batch) = next {
-            writer.write(&batch).map_err(unwritable)?;
+            steps.write(batch, &mut writer)?;
             next = batches.blocking_recv();
         }
+        steps.flush(&mut writer)?;
     } else {
         let mut all = vec![first];
         while let Some(batch) = batches.blocking_recv() {
@@ -59,6 +64,48 @@ pub(super) fn write(
         writer.write(&sorted(&rows, &options.sort_by)?).map_err(unwritable)?;
     }
     writer.into_inner().map_err(unwritable)?.finish().map(Some)
+}
+
+/// Cuts batches anew, into steps of equal size. Where the source's batches end depends on the network's timing, and Parquet's
+/// pages end where its writer is called; with equal steps, equal rows make equal bytes, and replies computed from them stay good.
+#[derive(Default)]
+struct Steps {
+    held: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Steps {
+    fn write(&mut self, batch: RecordBatch, writer: &mut ArrowWriter<DataFileWriter>) -> Result<()> {
+        let bytes_per_row = batch.get_array_memory_size() / batch.num_rows().max(1);
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let rows = (STEP_ROWS - self.rows).min(batch.num_rows() - from);
+            self.held.push(batch.slice(from, rows));
+            self.rows += rows;
+            self.bytes += rows * bytes_per_row;
+            from += rows;
+            // Very wide rows are written as they come: bounded memory goes before equal bytes.
+            if self.rows == STEP_ROWS || self.bytes > STEP_BYTES_MAX {
+                self.flush(writer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, writer: &mut ArrowWriter<DataFileWriter>) -> Result<()> {
+        match self.held.as_slice() {
+            [] => {}
+            [one] => writer.write(one).map_err(unwritable)?,
+            several => {
+                let schema = several[0].schema();
+                let joined = compute::concat_batches(&schema, several).map_err(unsortable)?;
+                writer.write(&joined).map_err(unwritable)?;
+            }
+        }
+        *self = Self::default();
+        Ok(())
+    }
 }
 
 fn sorted(rows: &RecordBatch, sort_by: &[usize]) -> Result<RecordBatch> {

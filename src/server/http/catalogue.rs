@@ -7,6 +7,7 @@ use axum::{
     Extension, Json,
     extract::{Path, State},
 };
+use chrono::SecondsFormat;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -246,7 +247,11 @@ pub(super) fn tables_of(manifest: &store::Manifest) -> Result<Tables> {
             excluded_columns: table.excluded_columns.clone(),
         })
         .collect();
-    Ok(Tables { snapshot: manifest.version.get(), as_of: manifest.as_of.to_rfc3339(), tables })
+    Ok(Tables {
+        snapshot: manifest.version.get(),
+        as_of: manifest.as_of.to_rfc3339_opts(SecondsFormat::Micros, true),
+        tables,
+    })
 }
 
 fn column_of(column: &store::Column) -> TableColumn {

@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
+use chrono::SecondsFormat;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -48,7 +49,7 @@ pub(super) async fn list(State(app): State<App>, Extension(principal): Extension
             id: execution.id.to_string(),
             principal: execution.principal,
             query: execution.query,
-            started_at: execution.started_at.to_rfc3339(),
+            started_at: execution.started_at.to_rfc3339_opts(SecondsFormat::Micros, true),
             elapsed_ms: u64::try_from(execution.elapsed.as_millis()).unwrap_or(u64::MAX),
         })
         .collect();

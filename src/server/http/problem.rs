@@ -60,8 +60,13 @@ impl IntoResponse for Failure {
 }
 
 /// The whole reply of an error.
-pub(super) fn response(error: &Error, request_id: &str) -> Response {
-    let mut response = (status(error.code()), Json(problem(error, Some(request_id)))).into_response();
+pub(super) fn response(error: &Error, status: StatusCode, request_id: &str) -> Response {
+    let body = Problem {
+        status: status.as_u16(),
+        title: status.canonical_reason().unwrap_or("Error"),
+        ..problem(error, Some(request_id))
+    };
+    let mut response = (status, Json(body)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

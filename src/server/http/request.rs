@@ -79,8 +79,7 @@ pub(super) async fn pass(State(app): State<App>, mut request: Request, next: Nex
 
 /// The error's body in a reply that keeps its own status and headers (CORS among them).
 fn with_problem(error: &Error, id: &str, old: Response) -> Response {
-    let mut response = problem::response(error, id);
-    *response.status_mut() = old.status();
+    let mut response = problem::response(error, old.status(), id);
     for (name, value) in old.headers() {
         if !response.headers().contains_key(name) && name != header::CONTENT_LENGTH {
             response.headers_mut().append(name, value.clone());
@@ -215,6 +214,10 @@ impl Drop for LoggedBody {
         let Some(line) = self.line.take() else { return };
         // A body whose length is known is not polled once more after its last byte.
         let complete = self.ended || self.body.is_end_stream();
+        if complete && line.status == 200 && matches!(line.path.as_str(), "/livez" | "/readyz" | "/metrics") {
+            // Every few seconds, and of no use to anybody.
+            return;
+        }
         tracing::info!(
             target: "pilaster::access",
             request_id = line.id,

@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
+use chrono::SecondsFormat;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -137,8 +138,8 @@ pub(super) async fn start(
 fn snapshot_of(manifest: &Manifest, readable: bool) -> Snapshot {
     Snapshot {
         version: manifest.version.get(),
-        as_of: manifest.as_of.to_rfc3339(),
-        published_at: manifest.published_at.to_rfc3339(),
+        as_of: manifest.as_of.to_rfc3339_opts(SecondsFormat::Micros, true),
+        published_at: manifest.published_at.to_rfc3339_opts(SecondsFormat::Micros, true),
         duration_ms: manifest.duration_ms,
         tables: manifest.tables.len(),
         rows: manifest.row_count(),
@@ -149,14 +150,14 @@ fn snapshot_of(manifest: &Manifest, readable: bool) -> Snapshot {
 
 fn run_of(state: &RunState) -> Run {
     let running = |run: &RunningRun| Running {
-        started_at: run.started_at.to_rfc3339(),
+        started_at: run.started_at.to_rfc3339_opts(SecondsFormat::Micros, true),
         version: run.version.map(SnapshotVersion::get),
         rows: run.rows,
         tables_done: run.tables_done,
         tables: run.tables,
     };
     let finished = |run: &FinishedRun| Finished {
-        ended_at: run.ended_at.to_rfc3339(),
+        ended_at: run.ended_at.to_rfc3339_opts(SecondsFormat::Micros, true),
         elapsed_ms: u64::try_from(run.elapsed.as_millis()).unwrap_or(u64::MAX),
         version: run.outcome.as_ref().ok().map(|version| version.get()),
         problem: run.outcome.as_ref().err().map(|error| problem(error, None)),
@@ -164,6 +165,6 @@ fn run_of(state: &RunState) -> Run {
     Run {
         running: state.running.as_ref().map(running),
         last: state.last.as_ref().map(finished),
-        next_at: state.next_at.map(|time| time.to_rfc3339()),
+        next_at: state.next_at.map(|time| time.to_rfc3339_opts(SecondsFormat::Micros, true)),
     }
 }
