@@ -182,7 +182,11 @@ impl CopyConnection {
                     if tag != backend::COPY_DATA_TAG || 5 + length <= self.buffer.len() {
                         break;
                     }
-                    // A row larger than the buffer goes to the decoder in pieces.
+                    // A row larger than the buffer goes to the decoder in pieces. Before it the caller must have its
+                    // turn: within a row no batch can be taken, and large row upon large row would pile up.
+                    if has_fed {
+                        return Ok(Progress::More);
+                    }
                     self.take(5);
                     self.state = State::Copying { pending_bytes: length, is_done, rows };
                     continue;

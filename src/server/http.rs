@@ -80,8 +80,9 @@ pub(super) fn routers(parts: HttpParts, stopping: Arc<AtomicBool>, apart: bool) 
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(parts.body_bytes_max))
-        .layer(cors(&parts.cors_origins)?)
-        .layer(middleware::from_fn_with_state(app.clone(), request::pass));
+        .layer(middleware::from_fn_with_state(app.clone(), request::pass))
+        // Outermost, so that a browser may read errors of every kind.
+        .layer(cors(&parts.cors_origins)?);
     let probes = probes.fallback(problem::not_found);
     Ok((public.with_state(app.clone()), probes.with_state(app)))
 }

@@ -147,6 +147,16 @@ impl Shared<'_> {
             if (done || full)
                 && let Some(batch) = decoder.take_batch()?
             {
+                if batch.num_columns() == 0 {
+                    return Err(Error::new(
+                        Code::InvalidConfig,
+                        "it has rows, and no column that is copied: Parquet does not count rows without columns",
+                    )
+                    .with_hint(format!(
+                        "leave it out: snapshot.exclude_tables = [\"{0}\"], or copy a column with include_columns in [tables.\"{0}\"]",
+                        plan.name
+                    )));
+                }
                 let rows = batch.num_rows() as u64;
                 rows_sent += rows;
                 self.progress.report(Event::Copied { table: &plan.name, rows });

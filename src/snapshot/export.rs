@@ -132,29 +132,26 @@ impl Export {
 /// Takes the locks, then the instant, then looks whether the tables are still those that were locked.
 pub(super) async fn begin(server: &SourceConfig, options: &RunOptions) -> Result<Export> {
     let holder = server.connect().await?;
-    let before = chosen(&holder, options).await?;
     let failed = |error| from_driver(error, "lock the tables");
-    holder.batch_execute(NO_TIMEOUTS).await.map_err(failed)?;
+    // Before the first look: a table's size is not told either while somebody holds the table.
     let timeout_ms = options.lock_timeout.as_millis();
+    let settings = format!("{NO_TIMEOUTS}; SET row_security = off; SET lock_timeout = {timeout_ms}");
+    holder.batch_execute(&settings).await.map_err(failed)?;
+    let before = chosen(&holder, options).await.map_err(held_by_a_statement)?;
+    require_lockable(server.user(), &before)?;
     let locks = lock_statements(&before, "");
     holder
-        .batch_execute(&format!("SET row_security = off; SET lock_timeout = {timeout_ms}; BEGIN; {locks}"))
+        .batch_execute(&format!("BEGIN; {locks}"))
         .await
-        .map_err(|error| {
-            let error = from_driver(error, "lock the tables");
-            match sqlstate_of(&error) {
-                Some("55P03") => error.with_hint(
-                    "a statement such as ALTER TABLE or VACUUM FULL holds a table; wait for it, or raise snapshot.lock_timeout",
-                ),
-                _ => error,
-            }
-        })?;
+        .map_err(|error| held_by_a_statement(from_driver(error, "lock the tables")))?;
 
     let exporter = server.connect().await?;
     let failed = |error| from_driver(error, "export the snapshot");
+    // The holder has every table, so only DDL that has queued up behind it can be in the exporter's way. It waits for
+    // us and the application waits for it: give way soon.
     exporter
         .batch_execute(&format!(
-            "{NO_TIMEOUTS}; SET row_security = off; SET lock_timeout = '10s'; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+            "{NO_TIMEOUTS}; SET row_security = off; SET lock_timeout = '1s'; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         ))
         .await
         .map_err(failed)?;
@@ -180,6 +177,51 @@ pub(super) async fn begin(server: &SourceConfig, options: &RunOptions) -> Result
         holder,
         exporter,
     })
+}
+
+/// Says what to do when a table was not free in time.
+fn held_by_a_statement(error: Error) -> Error {
+    match sqlstate_of(&error) {
+        Some("55P03") => error.with_hint(
+            "a statement such as ALTER TABLE or VACUUM FULL holds a table; wait for it, or raise snapshot.lock_timeout",
+        ),
+        _ => error,
+    }
+}
+
+/// `LOCK TABLE` needs a grant on the whole table, and would name only the first that lacks it, and not the mend.
+fn require_lockable(role: &str, tables: &[TableDefinition]) -> Result<()> {
+    let is_lockable = |table: &TableDefinition| {
+        // A materialized view is not locked but read, for which a grant on one column suffices.
+        let is_view = table.kind == RelationKind::MaterializedView;
+        table.is_lockable || (is_view && table.columns.iter().any(|column| column.is_select_allowed))
+    };
+    let missing: Vec<&TableDefinition> =
+        tables.iter().filter(|table| !table.is_schema_usable || !is_lockable(table)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let role_name = quote_ident(role);
+    let mut grants = Vec::new();
+    for table in &missing {
+        let usage = format!("GRANT USAGE ON SCHEMA {} TO {role_name};", quote_ident(&table.name.schema));
+        if !table.is_schema_usable && !grants.contains(&usage) {
+            grants.push(usage);
+        }
+        if !is_lockable(table) {
+            grants.push(format!("GRANT SELECT ON {} TO {role_name};", table.name.quoted()));
+        }
+    }
+    let names: Vec<String> = missing.iter().map(|table| table.name.to_string()).collect();
+    let count = match names.len() {
+        1 => "1 table".to_owned(),
+        count => format!("{count} tables"),
+    };
+    Err(Error::new(
+        Code::PermissionDenied,
+        format!("role {role:?} may not read {count} of the source: {}", names.join(", ")),
+    )
+    .with_hint(grants.join(" ")))
 }
 
 /// Whether another attempt may succeed: DDL came between, or a replica cancelled us.

@@ -75,6 +75,11 @@ impl ReadOnlySql {
             }
             (Some(statement), true) => statement,
         };
+        if matches!(&statement, Statement::Query(query) if !query.locks.is_empty()) {
+            return Err(Error::new(Code::UnsupportedSql, "FOR UPDATE and FOR SHARE are not allowed here")
+                .with_sqlstate("0A000")
+                .with_hint(hint));
+        }
         if !matches!(statement, Statement::Query(_)) {
             let verb: String = text.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
             return Err(Error::new(Code::UnsupportedSql, format!("{} is not allowed here", verb.to_uppercase()))
@@ -258,6 +263,7 @@ mod tests {
         check("", Code::InvalidSql, "empty");
         check("SELECT 1; SELECT 2", Code::InvalidSql, "more than one");
         check("SELEC 1", Code::InvalidSql, "SELEC");
+        check("SELECT 1 FROM t FOR UPDATE", Code::UnsupportedSql, "FOR UPDATE");
         check("SELECT 'open", Code::InvalidSql, "unterminated");
         check(&"x".repeat(10_001), Code::StatementTooLarge, "bytes");
         check(&format!("SELECT 1{}", "+1".repeat(600)), Code::StatementTooLarge, "tokens");

@@ -294,8 +294,9 @@ async fn nothing_hostile_in_redis_is_believed() {
     let other_secret = SecretString::from("6b".repeat(32));
     let stranger = cache(RedisConfig { hmac_key: Some(other_secret), ..config(&redis.url()) });
     assert_eq!(source(&stranger, key(1)).await, AnswerSource::Filled);
-    connection.del::<_, ()>(value_name(key(1))).unwrap();
-    connection.rpush::<_, _, ()>(value_name(key(1)), "a list").unwrap();
+    // In one step: the stranger writes in the background, perhaps in between.
+    let name = value_name(key(1));
+    redis::pipe().atomic().del(&name).rpush(&name, "a list").query::<()>(&mut connection).unwrap();
     assert_eq!(source(&server(&redis), key(1)).await, AnswerSource::Filled);
 }
 

@@ -1,14 +1,28 @@
 //! The integration tests: one binary, so that it links once; real servers, started by the tests on free ports.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::print_stdout, clippy::type_complexity, reason = "tests are data, and say what they skip")]
 
 mod cache;
 mod cache_redis;
+mod compare;
+mod demo;
 mod equality;
+mod http;
+mod http_stream;
+mod nodes;
 mod postgres_connect;
 mod postgres_inspect;
 mod postgres_speed;
 mod postgres_types;
+mod snapshot;
+mod snapshot_crash;
+mod snapshot_ddl;
+mod snapshot_types;
 mod support;
+mod support_pilaster;
 mod support_redis;
+mod support_server;
+mod support_snapshot;
 mod tidy;
+mod tpch;

@@ -36,7 +36,7 @@ pub(super) struct Execution {
 }
 
 /// Lists what runs now, the longest-running first.
-#[utoipa::path(get, path = "/v1/executions", tag = "executions", responses((status = 200, body = Executions)))]
+#[utoipa::path(get, path = "/v1/executions", operation_id = "list_executions", tag = "executions", responses((status = 200, body = Executions)))]
 pub(super) async fn list(State(app): State<App>, Extension(principal): Extension<Principal>) -> Json<Executions> {
     let sees_all = principal.role() >= Role::Admin;
     let executions = app

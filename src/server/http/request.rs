@@ -90,10 +90,8 @@ fn with_problem(error: &Error, id: &str, old: Response) -> Response {
 
 /// An error that the framework made by itself, in plain text.
 fn is_bare_error(response: &Response) -> bool {
-    let is_ours = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+    let is_ours =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/"));
     let is_error = response.status().is_client_error() || response.status().is_server_error();
     is_error && !is_ours && response.extensions().get::<Logged>().is_none()
 }

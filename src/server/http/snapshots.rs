@@ -80,7 +80,7 @@ pub(super) struct Finished {
 
 /// Lists the snapshots and tells how runs go.
 #[utoipa::path(
-    get, path = "/v1/snapshots", tag = "snapshots",
+    get, path = "/v1/snapshots", operation_id = "list_snapshots", tag = "snapshots",
     responses((status = 200, body = Snapshots), (status = "default", body = Problem, content_type = "application/problem+json"))
 )]
 pub(super) async fn list(
