@@ -9,6 +9,7 @@
 mod catalog;
 mod failure;
 mod gate;
+mod interrupt;
 mod interval;
 mod run;
 mod runtime;
@@ -16,17 +17,14 @@ mod table;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::{DateTime, Utc};
-use datafusion::{
-    catalog::TableProvider, common::ParamValues, execution::SessionState, logical_expr::LogicalPlan,
-    scalar::ScalarValue,
-};
+use datafusion::{common::ParamValues, execution::SessionState, logical_expr::LogicalPlan, scalar::ScalarValue};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::{
     error::{Code, Error, Result},
-    sql::ReadOnlySql,
+    sql::{ReadOnlySql, shown_name},
     store::{Digest, Manifest, SnapshotVersion, Store, TableName},
 };
 
@@ -164,17 +162,16 @@ impl Engine {
         // Types settle in analysis: literals, coercions and our own rules.
         let analyzed =
             state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {}).map_err(failed)?;
-        let schema = Arc::clone(analyzed.schema().inner());
+        let schema = shown(analyzed.schema().inner());
         Ok(Prepared { plan, engine: self.clone(), context: context.clone(), schema, facts })
     }
 
-    pub(crate) fn resolve(&self, schema: Option<&str>, table: &str) -> Option<(&TableName, Arc<dyn TableProvider>)> {
-        let find = |schema: &str| self.0.tables.get_key_value(&TableName::new(schema, table));
-        let found = match schema {
+    fn resolve(&self, schema: Option<&str>, table: &str) -> Option<&Arc<table::SnapshotTable>> {
+        let find = |schema: &str| self.0.tables.get(&TableName::new(schema, table));
+        match schema {
             Some(schema) => find(schema),
             None => self.0.search_path.iter().find_map(|schema| find(schema)),
-        };
-        found.map(|(name, provider)| (name, Arc::clone(provider) as Arc<dyn TableProvider>))
+        }
     }
 
     fn table_names(&self) -> impl Iterator<Item = &TableName> {
@@ -217,6 +214,16 @@ impl Prepared {
         };
         run::start(&self.engine.0.runtime, make, deadline).await
     }
+}
+
+/// The columns under the names that a client sees.
+fn shown(schema: &SchemaRef) -> SchemaRef {
+    if schema.fields().iter().all(|field| shown_name(field.name()).len() == field.name().len()) {
+        return Arc::clone(schema);
+    }
+    let name = |field: &Arc<Field>| Arc::new(field.as_ref().clone().with_name(shown_name(field.name())));
+    let fields: Vec<_> = schema.fields().iter().map(name).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
 fn no_such_table(engine: &Engine, name: &str) -> Error {

@@ -396,6 +396,13 @@ impl Service {
         &self.0.executions
     }
 
+    /// What counts a query's hits in memory, for a protocol that finds them by itself.
+    #[must_use]
+    pub fn hit_meter(&self, query: Option<&NamedQuery>) -> telemetry::QueryMeter {
+        let name = query.map(|query| (query.dashboard.as_str(), query.name.as_str()));
+        telemetry::QueryMeter::new(name, Ok(CacheOutcome::Memory.name()))
+    }
+
     /// The replies that are kept; for the bodies that protocols keep with them.
     #[must_use]
     pub fn cache(&self) -> &Cache {
@@ -434,6 +441,12 @@ impl Resolved {
     #[must_use]
     pub fn key(&self) -> Option<&Key> {
         self.key.as_ref()
+    }
+
+    /// The named query that it is for.
+    #[must_use]
+    pub fn label(&self) -> Option<&Arc<NamedQuery>> {
+        self.label.as_ref()
     }
 
     /// The snapshot that it will be answered from.

@@ -5,12 +5,16 @@
 //! Must not know: files, networks, sessions; it plans nothing and runs nothing.
 
 mod functions;
+mod labels;
 mod parameter;
 mod percentile;
+mod shape;
 mod statement;
+mod type_names;
 mod type_planner;
 
 pub use functions::install_functions;
+pub use labels::shown_name;
 pub use parameter::{Numeric, ParameterType, ParameterValue, ScalarType};
 pub use statement::{Placeholder, ReadOnlySql, StatementLimits, quote_literal};
 pub use type_planner::PostgresTypes;

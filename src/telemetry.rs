@@ -5,7 +5,9 @@
 use std::{io::IsTerminal, time::Duration};
 
 use chrono::{DateTime, Utc};
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -81,19 +83,39 @@ pub fn query_answered(
     elapsed: Duration,
     outcome: std::result::Result<&'static str, Code>,
 ) {
-    let (dashboard, name) = query.unwrap_or(("", "ad hoc"));
-    let (cache, error) = match outcome {
-        Ok(cache) => (cache, ""),
-        Err(code) => ("", code.as_str()),
-    };
-    let labels = [
-        ("dashboard", dashboard.to_owned()),
-        ("query", name.to_owned()),
-        ("cache", cache.to_owned()),
-        ("error", error.to_owned()),
-    ];
-    counter!(QUERIES_TOTAL, &labels).increment(1);
-    histogram!(QUERY_SECONDS, &labels[..3]).record(elapsed.as_secs_f64());
+    QueryMeter::new(query, outcome).record(elapsed);
+}
+
+/// What counts one query's answers of one kind; made once where there are many.
+#[derive(Clone, Debug)]
+pub struct QueryMeter {
+    total: Counter,
+    seconds: Histogram,
+}
+
+impl QueryMeter {
+    /// For a query, as dashboard and name, or SQL of their own; and for what the cache did, or the error.
+    #[must_use]
+    pub fn new(query: Option<(&str, &str)>, outcome: std::result::Result<&'static str, Code>) -> Self {
+        let (dashboard, name) = query.unwrap_or(("", "ad hoc"));
+        let (cache, error) = match outcome {
+            Ok(cache) => (cache, ""),
+            Err(code) => ("", code.as_str()),
+        };
+        let labels = [
+            ("dashboard", dashboard.to_owned()),
+            ("query", name.to_owned()),
+            ("cache", cache.to_owned()),
+            ("error", error.to_owned()),
+        ];
+        Self { total: counter!(QUERIES_TOTAL, &labels), seconds: histogram!(QUERY_SECONDS, &labels[..3]) }
+    }
+
+    /// Counts one that took `elapsed` to its first row.
+    pub fn record(&self, elapsed: Duration) {
+        self.total.increment(1);
+        self.seconds.record(elapsed.as_secs_f64());
+    }
 }
 
 /// Notes which snapshot is served.

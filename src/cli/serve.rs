@@ -2,6 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, signal::unix::SignalKind};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,7 @@ use crate::{
 
 /// How often the store is asked for a newer snapshot, and the folder of queries for changed files.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+const METRICS_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<ExitCode> {
     let metrics = telemetry::start_metrics()?;
@@ -39,6 +41,7 @@ pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<Exi
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
     let looking = tokio::spawn(look(service.clone(), shutdown.clone()));
+    let keeping = tokio::spawn(keep_up(metrics.clone()));
     let running = runner.map(|runner| tokio::spawn(runner.drive(service.clone(), driver, shutdown.clone())));
     if service.newest().is_none() && !takes_runs {
         tracing::warn!("the store has no snapshot yet; waiting for another node to publish one");
@@ -57,6 +60,7 @@ pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<Exi
     let served = server::run(parts, listener, ops, shutdown.clone()).await;
     shutdown.cancel();
     looking.abort();
+    keeping.abort();
     if let Some(running) = running {
         // A run that is under way is given up: nothing names what it wrote, and a later run prunes it.
         drop(tokio::time::timeout(Duration::from_secs(5), running).await);
@@ -72,6 +76,15 @@ async fn bind(address: std::net::SocketAddr) -> Result<TcpListener> {
             .with_hint("another process may be using the port; choose one with --listen 127.0.0.1:PORT")
             .with_cause(error)
     })
+}
+
+/// A histogram keeps every sample until somebody counts them into its buckets; a server that nobody scrapes must not grow.
+async fn keep_up(metrics: PrometheusHandle) {
+    let mut every = tokio::time::interval(METRICS_EVERY);
+    loop {
+        every.tick().await;
+        metrics.run_upkeep();
+    }
 }
 
 /// A newer snapshot may come from this node or another, and a changed file from anybody.

@@ -37,7 +37,8 @@ pub(super) fn plan(
         .with_map_string_types_to_utf8view(options.map_string_types_to_utf8view)
         .with_collect_spans(options.collect_spans)
         .with_default_null_ordering(NullOrdering::NullsMax);
-    let names = Names { engine, state };
+    let time_zone: Arc<str> = state.config_options().execution.time_zone.as_deref().unwrap_or("UTC").into();
+    let names = Names { engine, state, time_zone };
     let parameters = parameters.into_iter().map(Some).collect();
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters);
     SqlToRel::new_with_options(&names, options).sql_statement_to_plan_with_context(statement, &mut context)
@@ -67,6 +68,7 @@ pub(super) fn with_postgres_types(plan: LogicalPlan) -> Result<LogicalPlan> {
 struct Names<'a> {
     engine: &'a Engine,
     state: &'a SessionState,
+    time_zone: Arc<str>,
 }
 
 impl ContextProvider for Names<'_> {
@@ -74,7 +76,7 @@ impl ContextProvider for Names<'_> {
         let database = &self.engine.manifest().source.database;
         let known = name.catalog().is_none_or(|catalog| catalog == database);
         match self.engine.resolve(name.schema(), name.table()).filter(|_| known) {
-            Some((_, provider)) => Ok(provider_as_source(provider)),
+            Some(table) => Ok(provider_as_source(table.in_time_zone(&self.time_zone))),
             None => Err(DataFusionError::External(Box::new(no_such_table(self.engine, &name.to_string())))),
         }
     }
@@ -112,7 +114,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
-        Some(Arc::new(PostgresTypes))
+        Some(Arc::new(PostgresTypes { time_zone: Arc::clone(&self.time_zone) }))
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {

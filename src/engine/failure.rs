@@ -41,6 +41,7 @@ fn classify(error: &DataFusionError) -> Error {
         DataFusionError::ObjectStore(inner) => unreadable(&inner.to_string()),
         DataFusionError::IoError(inner) => unreadable(&inner.to_string()),
         DataFusionError::ExecutionJoin(_) => Error::internal("a part of the query stopped unexpectedly"),
+        DataFusionError::Internal(message) if message.contains("No function matches") => from_plan(message),
         _ => Error::internal("the engine cannot run this query")
             .with_hint("this is a fault of the engine; the log has it under the request id"),
     }
@@ -89,12 +90,63 @@ fn from_execution(message: &str) -> Error {
 }
 
 fn from_plan(message: &str) -> Error {
+    if let Some(call) = unmatched_call(message) {
+        return Error::new(Code::InvalidSql, format!("function {call} does not exist"))
+            .with_sqlstate("42883")
+            .with_hint("no function of that name takes arguments of these types; a cast may help");
+    }
     let error = Error::new(Code::InvalidSql, tidy(message));
     if message.contains("Invalid function") || message.contains("function") && message.contains("not found") {
         error.with_sqlstate("42883").with_hint("check its name and the types of its arguments")
     } else {
         error.with_sqlstate("42601")
     }
+}
+
+/// The call of a function that takes no such arguments, as Postgres writes it: `sum(text)`.
+fn unmatched_call(message: &str) -> Option<String> {
+    let start = "No function matches the given name and argument types '";
+    let rest = &message[message.find(start)? + start.len()..];
+    let (name, types) = rest[..rest.find("'. ")?].split_once('(')?;
+    let postgres_type = |engine: &str| match engine.trim() {
+        "Boolean" => "boolean".to_owned(),
+        "Int8" | "Int16" => "smallint".to_owned(),
+        "Int32" => "integer".to_owned(),
+        "Int64" | "UInt64" => "bigint".to_owned(),
+        "Float32" => "real".to_owned(),
+        "Float64" => "double precision".to_owned(),
+        "Utf8" | "Utf8View" | "LargeUtf8" => "text".to_owned(),
+        "Binary" | "BinaryView" => "bytea".to_owned(),
+        "Date32" => "date".to_owned(),
+        other if other.starts_with("Decimal") => "numeric".to_owned(),
+        other if other.starts_with("Timestamp") && other.contains("None") => "timestamp without time zone".to_owned(),
+        other if other.starts_with("Timestamp") => "timestamp with time zone".to_owned(),
+        other if other.starts_with("Time64") => "time without time zone".to_owned(),
+        other if other.starts_with("Interval") => "interval".to_owned(),
+        "Null" => "unknown".to_owned(),
+        other => other.to_lowercase(),
+    };
+    let types: Vec<String> = split_types(types.strip_suffix(')')?).into_iter().map(postgres_type).collect();
+    Some(format!("{name}({})", types.join(", ")))
+}
+
+/// `Decimal128(12, 2), Utf8` is two types.
+fn split_types(types: &str) -> Vec<&str> {
+    let (mut depth, mut from, mut found) = (0_usize, 0, Vec::new());
+    for (index, letter) in types.char_indices() {
+        match letter {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                found.push(&types[from..index]);
+                from = index + 1;
+            }
+            _ => {}
+        }
+    }
+    found.push(&types[from..]);
+    found.retain(|part| !part.trim().is_empty());
+    found
 }
 
 fn from_schema(error: &SchemaError) -> Error {
@@ -167,4 +219,29 @@ fn position_in(error: &DataFusionError, sql: &str) -> Option<usize> {
     let column = usize::try_from(start.column).ok()?;
     let before: usize = sql.split_inclusive('\n').take(line).map(|line| line.chars().count()).sum();
     Some(before + column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_written_as_postgres_writes_them() {
+        let check = |types: &str, expect: &str| {
+            let message = format!(
+                "Internal error: Function 'f' failed to match any signature. This was likely caused by a bug in DataFusion's \
+                 code. No function matches the given name and argument types 'f({types})'. You might need to add explicit casts."
+            );
+            let error = from_plan(&message);
+            assert_eq!(
+                (error.message(), error.sqlstate()),
+                (format!("function {expect} does not exist").as_str(), Some("42883"))
+            );
+            assert!(!format!("{:?}{:?}", error.hint(), error.detail()).contains("DataFusion"));
+        };
+        check("Utf8View", "f(text)");
+        check("Decimal128(12, 2), Int32", "f(numeric, integer)");
+        check("Timestamp(Microsecond, Some(\"UTC\")), Null", "f(timestamp with time zone, unknown)");
+        check("", "f()");
+    }
 }

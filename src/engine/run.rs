@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch},
+    array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions},
     datatypes::{DataType, SchemaRef},
 };
 use datafusion::{
@@ -17,7 +17,11 @@ use tokio::{
     task::{AbortHandle, JoinHandle},
 };
 
-use super::{EngineRuntime, failure::from_datafusion};
+use super::{
+    EngineRuntime,
+    failure::from_datafusion,
+    interrupt::{Interrupt, interruptible},
+};
 use crate::error::{Code, Error, Result};
 
 /// How many batches wait between the engine and whoever reads: enough to overlap, little enough to bound memory.
@@ -50,6 +54,16 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// Stops a query: at its next await, and where it does not await.
+struct StopOnDrop(AbortHandle, Arc<Interrupt>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+        self.1.stop();
+    }
+}
+
 /// Waits for `task` until `deadline`; a task that is late is stopped.
 pub(super) async fn within<T>(deadline: Instant, task: JoinHandle<T>) -> Result<T> {
     let stop = AbortOnDrop(task.abort_handle());
@@ -68,15 +82,17 @@ where
     F: FnOnce() -> Result<(LogicalPlan, SessionState)> + Send + 'static,
 {
     let (sender, mut receiver) = mpsc::channel(QUEUE);
+    let interrupt = Interrupt::new(deadline);
+    let noticed = Arc::clone(&interrupt);
     let task = runtime.spawn(async move {
-        let last = match pump(make, deadline, &sender).await {
+        let last = match pump(make, deadline, &noticed, &sender).await {
             Ok(()) => Message::Done,
             Err(error) => Message::Failed(error),
         };
         // Nobody listening any more is no fault.
         drop(sender.send(last).await);
     });
-    let stop = AbortOnDrop(task.abort_handle());
+    let stop = StopOnDrop(task.abort_handle(), interrupt);
     let schema = match next(&mut receiver, deadline).await? {
         Some(Message::Schema(schema)) => schema,
         Some(Message::Failed(error)) => return Err(error),
@@ -99,7 +115,7 @@ async fn next(receiver: &mut mpsc::Receiver<Message>, deadline: Instant) -> Resu
     tokio::time::timeout_at(deadline.into(), receiver.recv()).await.map_err(|_| too_late())
 }
 
-async fn pump<F>(make: F, deadline: Instant, sender: &mpsc::Sender<Message>) -> Result<()>
+async fn pump<F>(make: F, deadline: Instant, interrupt: &Arc<Interrupt>, sender: &mpsc::Sender<Message>) -> Result<()>
 where
     F: FnOnce() -> Result<(LogicalPlan, SessionState)>,
 {
@@ -110,10 +126,12 @@ where
     }))
     .await?;
     drop(plan);
+    let physical = interruptible(physical, interrupt).map_err(|error| from_datafusion(error, None))?;
     let mut batches: SendableRecordBatchStream =
         execute_stream(physical, state.task_ctx()).map_err(|error| from_datafusion(error, None))?;
     let send = |message| async { sender.send(message).await.map_err(|_| cancelled()) };
-    send(Message::Schema(batches.schema())).await?;
+    let schema = super::shown(&batches.schema());
+    send(Message::Schema(Arc::clone(&schema))).await?;
     loop {
         let batch = tokio::select! {
             biased;
@@ -122,7 +140,7 @@ where
         };
         match batch {
             Some(batch) if batch.num_rows() == 0 => {}
-            Some(batch) => send(Message::Batch(compact(batch)?)).await?,
+            Some(batch) => send(Message::Batch(compact(batch, &schema)?)).await?,
             None => return Ok(()),
         }
     }
@@ -142,10 +160,10 @@ async fn bounded<T>(deadline: Instant, future: impl Future<Output = Result<T>>) 
     tokio::time::timeout_at(deadline.into(), future).await.unwrap_or_else(|_| Err(too_late()))
 }
 
-/// Views share the buffers of whole row groups; a small result must not keep those alive.
-fn compact(batch: RecordBatch) -> Result<RecordBatch> {
+/// The batch under the names that are shown. Views share the buffers of whole row groups; a small result must not keep those alive.
+fn compact(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let needs = |column: &ArrayRef| matches!(column.data_type(), DataType::Utf8View | DataType::BinaryView);
-    if !batch.columns().iter().any(needs) {
+    if !batch.columns().iter().any(needs) && batch.schema_ref() == schema {
         return Ok(batch);
     }
     let columns = batch
@@ -157,7 +175,8 @@ fn compact(batch: RecordBatch) -> Result<RecordBatch> {
             _ => Arc::clone(column),
         })
         .collect();
-    RecordBatch::try_new(batch.schema(), columns)
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|error| Error::internal("a result's columns do not fit together").with_cause(error))
 }
 
@@ -170,13 +189,13 @@ fn wastes(column: &ArrayRef) -> bool {
     held > 2 * (used + 16 * column.len()) + (64 << 10)
 }
 
-fn too_late() -> Error {
+pub(super) fn too_late() -> Error {
     Error::new(Code::DeadlineExceeded, "the query did not finish in time")
         .with_sqlstate("57014")
         .with_hint("ask for less, or give it more with -- @timeout or engine.timeout")
 }
 
-fn cancelled() -> Error {
+pub(super) fn cancelled() -> Error {
     Error::new(Code::Cancelled, "the query was cancelled").with_sqlstate("57014")
 }
 

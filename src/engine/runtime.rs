@@ -161,7 +161,7 @@ fn prototype(environment: Arc<RuntimeEnv>, threads: usize) -> datafusion::common
     let mut state = SessionStateBuilder::new_with_default_features()
         .with_config(config)
         .with_runtime_env(environment)
-        .with_type_planner(Arc::new(PostgresTypes))
+        .with_type_planner(Arc::new(PostgresTypes { time_zone: "UTC".into() }))
         .build();
     install_functions(&mut state)?;
     Ok(state)

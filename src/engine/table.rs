@@ -46,7 +46,7 @@ pub(super) struct SnapshotTable {
     /// As the files hold it, but for text and bytes, which are read as views.
     stored: TableSchema,
     statistics: Statistics,
-    files: Vec<PartitionedFile>,
+    files: Arc<[PartitionedFile]>,
     url: ObjectStoreUrl,
     readers: Arc<CachedParquetFileReaderFactory>,
 }
@@ -86,7 +86,7 @@ impl SnapshotTable {
             schema: Arc::new(Schema::new(seen)),
             statistics: merge(&stored, &of_files),
             stored: TableSchema::builder(stored).build(),
-            files,
+            files: files.into(),
             url: store_url(store),
             readers: Arc::new(CachedParquetFileReaderFactory::new(objects, footers)),
         })
@@ -96,13 +96,48 @@ impl SnapshotTable {
         &self.name
     }
 
+    /// The table as a session of `zone` sees it: its instants are cut into days, and written, there. The bytes are the same.
+    pub(super) fn in_time_zone(self: &Arc<Self>, zone: &Arc<str>) -> Arc<dyn TableProvider> {
+        let is_instant = |field: &Arc<Field>| matches!(field.data_type(), DataType::Timestamp(_, Some(_)));
+        if &**zone == "UTC" || !self.schema.fields().iter().any(is_instant) {
+            return Arc::clone(self) as _;
+        }
+        let there = |schema: &Schema| {
+            let fields = schema.fields().iter().map(|field| match field.data_type() {
+                DataType::Timestamp(unit, Some(_)) => {
+                    let data_type = DataType::Timestamp(*unit, Some(Arc::clone(zone)));
+                    Arc::new(field.as_ref().clone().with_data_type(data_type))
+                }
+                _ => Arc::clone(field),
+            });
+            Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        };
+        let mut statistics = self.statistics.clone();
+        for column in &mut statistics.column_statistics {
+            for bound in [&mut column.min_value, &mut column.max_value] {
+                if let Precision::Exact(ScalarValue::TimestampMicrosecond(_, Some(of))) = bound {
+                    *of = Arc::clone(zone);
+                }
+            }
+        }
+        Arc::new(Self {
+            name: self.name.clone(),
+            schema: there(&self.schema),
+            stored: TableSchema::builder(there(self.stored.file_schema())).build(),
+            statistics,
+            files: Arc::clone(&self.files),
+            url: self.url.clone(),
+            readers: Arc::clone(&self.readers),
+        })
+    }
+
     /// Reads the footers and page indexes of all files into the cache that scans read them from.
     pub(super) async fn read_footers(&self) -> Result<()> {
         let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(Code::Unavailable, format!("table {}: a file's footer cannot be read: {error}", self.name))
         };
         let metrics = ExecutionPlanMetricsSet::new();
-        for file in &self.files {
+        for file in self.files.iter() {
             let mut reader = self
                 .readers
                 .create_reader(0, file.clone(), file.metadata_size_hint, &metrics)

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -25,6 +28,8 @@ pub struct Library {
     folder: PathBuf,
     limits: StatementLimits,
     current: ArcSwap<Catalog>,
+    /// Counts the states of the folder.
+    generation: AtomicU64,
     /// What the folder looked like when it was last read.
     seen: Mutex<Fingerprint>,
 }
@@ -44,7 +49,8 @@ impl Library {
     /// Reads `folder`; one that does not exist has no queries yet.
     #[must_use]
     pub fn open(folder: PathBuf, limits: StatementLimits) -> Self {
-        let library = Self { folder, limits, current: ArcSwap::default(), seen: Mutex::default() };
+        let library =
+            Self { folder, limits, current: ArcSwap::default(), generation: AtomicU64::new(0), seen: Mutex::default() };
         library.reload();
         library
     }
@@ -53,6 +59,12 @@ impl Library {
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         self.current.load_full()
+    }
+
+    /// Grows whenever a query may have changed.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// One query; where there is none, the error names those that there are.
@@ -97,6 +109,7 @@ impl Library {
         }
         *seen = fingerprint;
         self.current.store(Arc::new(catalog));
+        self.generation.fetch_add(1, Ordering::Release);
         changed
     }
 

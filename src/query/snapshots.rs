@@ -1,6 +1,12 @@
 //! Which snapshot is served: found, verified, opened, and swapped in whole.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Mutex;
@@ -18,6 +24,8 @@ const PINNED_MAX: u64 = 4;
 
 pub(super) struct Served {
     newest: ArcSwapOption<Engine>,
+    /// Counts the snapshots that came to be served.
+    generation: AtomicU64,
     pinned: moka::sync::Cache<SnapshotVersion, Engine>,
     /// One refresh at a time; a second would verify the same files again.
     refreshing: Mutex<()>,
@@ -25,7 +33,12 @@ pub(super) struct Served {
 
 impl Default for Served {
     fn default() -> Self {
-        Self { newest: ArcSwapOption::empty(), pinned: moka::sync::Cache::new(PINNED_MAX), refreshing: Mutex::new(()) }
+        Self {
+            newest: ArcSwapOption::empty(),
+            generation: AtomicU64::new(0),
+            pinned: moka::sync::Cache::new(PINNED_MAX),
+            refreshing: Mutex::new(()),
+        }
     }
 }
 
@@ -34,6 +47,13 @@ impl Service {
     #[must_use]
     pub fn newest(&self) -> Option<Engine> {
         self.0.snapshots.newest.load().as_deref().cloned()
+    }
+
+    /// Grows whenever the same request may come to mean another reply: with each snapshot that comes to be served, and each change
+    /// of the named queries. Read it before a request is understood.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.0.snapshots.generation.load(Ordering::Acquire) + self.0.library.generation()
     }
 
     /// Looks for a newer snapshot, and serves it when it verifies. Says which version came to be served.
@@ -58,6 +78,7 @@ impl Service {
         tracing::info!(snapshot = %version, as_of = %engine.as_of(), tables = engine.manifest().tables.len(),
             rows = engine.manifest().row_count(), "serving a snapshot");
         self.0.snapshots.newest.store(Some(Arc::new(engine)));
+        self.0.snapshots.generation.fetch_add(1, Ordering::Release);
         // Plans hold the engine that they were made for, and it the statistics of all its files.
         self.0.prepared.invalidate_all();
         Ok(Some(version))

@@ -11,6 +11,7 @@ mod ops;
 mod problem;
 mod queries;
 mod request;
+mod shortcut;
 mod snapshots;
 
 use std::{
@@ -43,6 +44,8 @@ struct App {
     metrics: PrometheusHandle,
     stopping: Arc<AtomicBool>,
     allowed_hosts: Arc<[String]>,
+    body_bytes_max: usize,
+    shortcuts: shortcut::Shortcuts,
     openapi: Arc<openapi::Document>,
 }
 
@@ -54,6 +57,8 @@ pub(super) fn routers(parts: HttpParts, stopping: Arc<AtomicBool>, apart: bool) 
         metrics: parts.metrics,
         stopping,
         allowed_hosts: parts.allowed_hosts.into(),
+        body_bytes_max: parts.body_bytes_max,
+        shortcuts: shortcut::Shortcuts::new(),
         openapi: Arc::default(),
     };
     let probes = Router::new()

@@ -1,18 +1,24 @@
 //! One read-only statement, parsed, with its named parameters.
 
-use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use datafusion::sql::sqlparser::{
-    ast::{Expr, Statement, Value, VisitMut, VisitorMut},
+    ast::Statement,
     dialect::PostgreSqlDialect,
+    keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError},
 };
 
+use super::shape;
 use crate::error::{Code, Error, Result};
 
 /// How deep expressions and queries may nest before the parser refuses.
 const NESTING_MAX: usize = 100;
+/// A statement of fewer tokens is never deep enough to need a stack of its own.
+const SHORT_TOKENS: usize = 500;
+/// What walking one level of a parsed statement takes, at most. Virtual, not resident.
+const STACK_BYTES_PER_TOKEN: usize = 16 << 10;
 
 /// Bounds on a statement, checked before it is parsed.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +33,8 @@ pub struct StatementLimits {
 #[derive(Clone, Debug)]
 pub struct ReadOnlySql {
     text: String,
-    statement: Statement,
+    /// Shared: a copy of a deep tree takes more stack than a thread that serves sockets has.
+    statement: Arc<Statement>,
     names: Vec<String>,
     placeholders: Vec<Placeholder>,
 }
@@ -62,32 +69,14 @@ impl ReadOnlySql {
             }
         }
 
-        let mut statements = Parser::new(&PostgreSqlDialect {})
-            .with_recursion_limit(NESTING_MAX)
-            .with_tokens_with_locations(tokens)
-            .parse_statements()
-            .map_err(|error| from_parser(text, &error))?;
-        let hint = "send one SELECT; the engine answers from a snapshot and changes nothing";
-        let mut statement = match (statements.pop(), statements.is_empty()) {
-            (None, _) => return Err(Error::new(Code::InvalidSql, "the statement is empty").with_hint(hint)),
-            (Some(_), false) => {
-                return Err(Error::new(Code::InvalidSql, "there is more than one statement").with_hint(hint));
-            }
-            (Some(statement), true) => statement,
-        };
-        if matches!(&statement, Statement::Query(query) if !query.locks.is_empty()) {
-            return Err(Error::new(Code::UnsupportedSql, "FOR UPDATE and FOR SHARE are not allowed here")
-                .with_sqlstate("0A000")
-                .with_hint(hint));
-        }
-        if !matches!(statement, Statement::Query(_)) {
-            let verb: String = text.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
-            return Err(Error::new(Code::UnsupportedSql, format!("{} is not allowed here", verb.to_uppercase()))
-                .with_sqlstate("0A000")
-                .with_hint(hint));
-        }
-        number_placeholders(&mut statement, &names);
-        Ok(Self { text: text.to_owned(), statement, names, placeholders })
+        let parse = || parse_one(text, tokens, &names);
+        // Whoever sends a statement of thousands of terms must not end the process: it is walked, and where it is refused
+        // dropped, on a stack that is deep enough.
+        let statement = match count {
+            0..=SHORT_TOKENS => parse(),
+            count => stacker::grow(count * STACK_BYTES_PER_TOKEN, parse),
+        }?;
+        Ok(Self { text: text.to_owned(), statement: Arc::new(statement), names, placeholders })
     }
 
     /// As it was written.
@@ -137,11 +126,23 @@ pub fn quote_literal(text: &str) -> String {
 }
 
 fn placeholders(text: &str, tokens: &[TokenWithSpan]) -> Result<Vec<Placeholder>> {
-    let lines = line_starts(text);
     let mut found = Vec::new();
+    // Tokens come in order, so that one walk over the text finds all of them.
+    let mut letters = text.char_indices();
+    let mut here = Location::new(1, 1);
     for token in tokens {
         let Token::Placeholder(written) = &token.token else { continue };
-        let start = offset_of(text, &lines, token.span.start);
+        let start = loop {
+            let offset = letters.offset();
+            if (here.line, here.column) >= (token.span.start.line, token.span.start.column) {
+                break offset;
+            }
+            match letters.next() {
+                Some((_, '\n')) => here = Location::new(here.line + 1, 1),
+                Some(_) => here.column += 1,
+                None => break offset,
+            }
+        };
         let name = written.trim_start_matches(['$', ':', '?', '@']);
         if !written.starts_with('$') || name.is_empty() {
             return Err(Error::new(Code::InvalidSql, format!("{written:?} is not a parameter"))
@@ -153,22 +154,55 @@ fn placeholders(text: &str, tokens: &[TokenWithSpan]) -> Result<Vec<Placeholder>
     Ok(found)
 }
 
-fn number_placeholders(statement: &mut Statement, names: &[String]) {
-    struct Numbers<'a>(&'a [String]);
-    impl VisitorMut for Numbers<'_> {
-        type Break = ();
-
-        fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
-            if let Expr::Value(value) = expression
-                && let Value::Placeholder(written) = &mut value.value
-                && let Some(index) = self.0.iter().position(|name| name == &written[1..])
-            {
-                *written = format!("${}", index + 1);
-            }
-            ControlFlow::Continue(())
+fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, names: &[String]) -> Result<Statement> {
+    let mut statements = Parser::new(&PostgreSqlDialect {})
+        .with_recursion_limit(NESTING_MAX)
+        .with_tokens_with_locations(spell_out_table(tokens))
+        .parse_statements()
+        .map_err(|error| from_parser(text, &error))?;
+    let hint = "send one SELECT; the engine answers from a snapshot and changes nothing";
+    let mut statement = match (statements.pop(), statements.is_empty()) {
+        (None, _) => return Err(Error::new(Code::InvalidSql, "the statement is empty").with_hint(hint)),
+        (Some(_), false) => {
+            return Err(Error::new(Code::InvalidSql, "there is more than one statement").with_hint(hint));
         }
+        (Some(statement), true) => statement,
+    };
+    if !matches!(statement, Statement::Query(_)) {
+        let verb: String = text.trim_start().chars().take_while(char::is_ascii_alphabetic).collect();
+        return Err(Error::new(Code::UnsupportedSql, format!("{} is not allowed here", verb.to_uppercase()))
+            .with_sqlstate("0A000")
+            .with_hint(hint));
     }
-    let _ = VisitMut::visit(statement, &mut Numbers(names));
+    shape::settle(&mut statement, names)?;
+    Ok(statement)
+}
+
+/// `TABLE x` is short for `SELECT * FROM x`; the parser reads it only at the end of a statement.
+fn spell_out_table(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut spelled = Vec::with_capacity(tokens.len());
+    let mut begins_query = true;
+    for token in tokens {
+        if matches!(token.token, Token::Whitespace(_)) {
+            spelled.push(token);
+            continue;
+        }
+        let keyword = match &token.token {
+            Token::Word(word) if word.quote_style.is_none() => word.keyword,
+            _ => Keyword::NoKeyword,
+        };
+        if begins_query && keyword == Keyword::TABLE {
+            for part in [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")] {
+                spelled.push(TokenWithSpan { token: part, span: token.span });
+            }
+            begins_query = false;
+            continue;
+        }
+        begins_query = token.token == Token::LParen
+            || matches!(keyword, Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::ALL);
+        spelled.push(token);
+    }
+    spelled
 }
 
 fn too_large(message: String) -> Error {
@@ -195,7 +229,7 @@ fn from_parser(text: &str, error: &ParserError) -> Error {
             }
         }
         ParserError::RecursionLimitExceeded => {
-            Error::new(Code::StatementTooLarge, format!("the statement nests deeper than {NESTING_MAX} levels"))
+            Error::new(Code::StatementTooLarge, format!("the statement nests more than {NESTING_MAX} levels deep"))
                 .with_sqlstate("54001")
         }
     }
@@ -264,6 +298,7 @@ mod tests {
         check("SELECT 1; SELECT 2", Code::InvalidSql, "more than one");
         check("SELEC 1", Code::InvalidSql, "SELEC");
         check("SELECT 1 FROM t FOR UPDATE", Code::UnsupportedSql, "FOR UPDATE");
+        check("SELECT 1 FROM (SELECT 1 FROM t FOR SHARE) u", Code::UnsupportedSql, "FOR SHARE");
         check("SELECT 'open", Code::InvalidSql, "unterminated");
         check(&"x".repeat(10_001), Code::StatementTooLarge, "bytes");
         check(&format!("SELECT 1{}", "+1".repeat(600)), Code::StatementTooLarge, "tokens");
@@ -278,6 +313,34 @@ mod tests {
         ] {
             check(verb, Code::UnsupportedSql, "is not allowed here");
         }
+    }
+
+    /// On the stack of a thread that serves sockets, which is what a test's is.
+    #[test]
+    fn long_chains_are_made_shallow_or_refused() {
+        const WIDE: StatementLimits = StatementLimits { bytes_max: 10_000_000, tokens_max: 1_000_000 };
+        let check = |text: String, expect: Option<&str>| {
+            let what = text[..text.len().min(60)].to_owned();
+            match (ReadOnlySql::parse(&text, WIDE), expect) {
+                (Ok(sql), None) => drop(sql),
+                (Err(error), Some(part)) => {
+                    assert_eq!(error.code(), Code::StatementTooLarge, "{what}: {error}");
+                    assert!(error.message().contains(part), "{what}: {error}");
+                }
+                (Ok(_), Some(_)) => panic!("{what}: taken"),
+                (Err(error), None) => panic!("{what}: {error}"),
+            }
+        };
+        for operator in ["OR", "AND"] {
+            check(format!("SELECT 1 WHERE x = 1{}", format!(" {operator} x = $y").repeat(100_000)), None);
+        }
+        check(format!("SELECT 1{}", "+1".repeat(900)), None);
+        for term in ["+1", "||'a'", "::int4", " IS NULL", "->'a'", " AT TIME ZONE 'UTC'"] {
+            check(format!("SELECT 1{}", term.repeat(100_000)), Some("an expression nests"));
+        }
+        check(format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(900)), None);
+        check(format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(100_000)), Some("UNION"));
+        check(format!("SELECT 1 WHERE x IN (0{})", ", 1".repeat(100_000)), None);
     }
 
     #[test]

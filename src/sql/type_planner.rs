@@ -11,8 +11,11 @@ use datafusion::{
 
 /// Timestamps count microseconds, as Postgres's do and as the snapshot's columns do; the engine's own default of nanoseconds
 /// would end in 2262 and keep comparisons away from the files' statistics.
-#[derive(Debug)]
-pub struct PostgresTypes;
+#[derive(Clone, Debug)]
+pub struct PostgresTypes {
+    /// The session's time zone: in which a `timestamptz` is cut into days, and written.
+    pub time_zone: Arc<str>,
+}
 
 impl TypePlanner for PostgresTypes {
     fn plan_type_field(&self, sql_type: &SqlType) -> Result<Option<FieldRef>> {
@@ -21,7 +24,7 @@ impl TypePlanner for PostgresTypes {
                 DataType::Timestamp(TimeUnit::Microsecond, None)
             }
             SqlType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
-                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+                DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(&self.time_zone)))
             }
             SqlType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
                 DataType::Time64(TimeUnit::Microsecond)

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 /// Of the larger of two floats.
 const FLOAT_TOLERANCE: f64 = 1e-9;
@@ -22,40 +23,56 @@ pub(crate) struct Rows {
 impl Rows {
     /// Runs a query on Postgres. Values come in Postgres's own spelling.
     pub(crate) async fn on_postgres(url: &str, sql: &str) -> Self {
-        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-        let connection = tokio::spawn(connection);
-        client.batch_execute("SET timezone = 'UTC'; SET jit = off").await.unwrap();
-        let sql = sql.trim().trim_end_matches(';');
-        let statement = client.prepare(sql).await.unwrap_or_else(|error| panic!("{error:?}\n{sql}"));
-        let columns = statement.columns().iter();
-        let columns = columns.map(|column| (column.name().to_owned(), column.type_().name().to_owned())).collect();
-        let messages = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{error:?}\n{sql}"));
-        let rows = messages.iter().filter_map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => {
-                Some((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
-            }
-            _ => None,
-        });
-        let rows = Self { columns, rows: rows.collect() };
+        let (client, connection) = connect(url).await;
+        let rows = Self::of_client(&client, sql).await.unwrap_or_else(|error| panic!("{error:?}\n{sql}"));
         drop(client);
         drop(connection.await);
         rows
     }
 
+    /// The same over a connection that is there.
+    pub(crate) async fn of_client(client: &Client, sql: &str) -> Result<Self, tokio_postgres::Error> {
+        let sql = sql.trim().trim_end_matches(';');
+        let statement = client.prepare(sql).await?;
+        let name = |kind: &str| match kind.strip_prefix('_') {
+            Some(element) => format!("{element}[]"),
+            None => kind.to_owned(),
+        };
+        let columns = statement.columns().iter();
+        let columns = columns.map(|column| (column.name().to_owned(), name(column.type_().name()))).collect();
+        let messages = client.simple_query(sql).await?;
+        let rows = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect())
+            }
+            _ => None,
+        });
+        Ok(Self { columns, rows: rows.collect() })
+    }
+
+    /// The names and types of a JSON reply.
+    pub(crate) fn columns_of(reply: &Value) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let columns = reply["meta"].as_array().unwrap().iter();
+        columns.map(|column| (text(&column["name"]), text(&column["type"]))).collect()
+    }
+
     /// What a JSON reply of Pilaster says, in Postgres's spelling.
     pub(crate) fn from_json(reply: &Value) -> Self {
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let columns: Vec<(String, String)> = reply["meta"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|column| (text(&column["name"]), text(&column["type"])))
-            .collect();
+        let columns = Self::columns_of(reply);
         let row = |row: &Value| columns.iter().map(|(name, kind)| spelled(&row[name], kind)).collect();
         let rows: Vec<_> = reply["data"].as_array().unwrap().iter().map(row).collect();
         assert_eq!(reply["rows"], rows.len(), "rows are counted");
         Self { columns, rows }
     }
+}
+
+/// A connection whose answers depend on nothing but the data.
+pub(crate) async fn connect(url: &str) -> (Client, tokio::task::JoinHandle<Result<(), tokio_postgres::Error>>) {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    client.batch_execute("SET timezone = 'UTC'; SET jit = off; SET statement_timeout = '60s'").await.unwrap();
+    (client, connection)
 }
 
 fn spelled(value: &Value, kind: &str) -> Option<String> {
@@ -78,9 +95,9 @@ pub(crate) struct Difference {
     pub(crate) rows: Option<String>,
 }
 
-/// Whether Pilaster's answer is Postgres's. Values are compared by Postgres's types. `quotients` are the columns whose values
-/// come from a division or an average that nothing rounds.
-pub(crate) fn compare(postgres: &Rows, pilaster: &Rows, quotients: &[&str]) -> Difference {
+/// Whether Pilaster's answer is Postgres's. Values are compared by Postgres's types. `is_quotient` says of a column,
+/// by its place and name, whether its values come from a division or an average that nothing rounds.
+pub(crate) fn compare(postgres: &Rows, pilaster: &Rows, is_quotient: impl Fn(usize, &str) -> bool) -> Difference {
     let mut difference = Difference::default();
     if postgres.columns != pilaster.columns {
         let pairs = postgres.columns.iter().zip(&pilaster.columns).filter(|(theirs, ours)| theirs != ours);
@@ -91,14 +108,14 @@ pub(crate) fn compare(postgres: &Rows, pilaster: &Rows, quotients: &[&str]) -> D
             _ => format!("Postgres has {:?}, Pilaster {:?}", postgres.columns, pilaster.columns),
         });
     }
-    difference.rows = compare_rows(postgres, pilaster, quotients).err();
+    difference.rows = compare_rows(postgres, pilaster, is_quotient).err();
     difference
 }
 
-fn compare_rows(postgres: &Rows, pilaster: &Rows, quotients: &[&str]) -> Result<(), String> {
+fn compare_rows(postgres: &Rows, pilaster: &Rows, is_quotient: impl Fn(usize, &str) -> bool) -> Result<(), String> {
     for (index, (theirs, ours)) in postgres.rows.iter().zip(&pilaster.rows).enumerate() {
-        for (((name, kind), theirs), ours) in postgres.columns.iter().zip(theirs).zip(ours) {
-            let is_quotient = quotients.contains(&name.as_str());
+        for (column, (((name, kind), theirs), ours)) in postgres.columns.iter().zip(theirs).zip(ours).enumerate() {
+            let is_quotient = is_quotient(column, name);
             let equal = match (theirs, ours) {
                 (None, None) => true,
                 (Some(theirs), Some(ours)) => are_equal(kind, theirs, ours, is_quotient),
@@ -156,13 +173,11 @@ fn are_equal(kind: &str, theirs: &str, ours: &str, is_quotient: bool) -> bool {
     }
     match kind {
         "numeric" => match (Decimal::parse(theirs), Decimal::parse(ours)) {
-            (Some(theirs), Some(ours)) if is_quotient => {
-                let scale = theirs.scale.min(ours.scale);
-                theirs.rounded(scale) == ours.rounded(scale)
-            }
             (Some(theirs), Some(ours)) => {
-                let scale = theirs.scale.max(ours.scale);
-                theirs.widened(scale) == ours.widened(scale)
+                let scales = [theirs.scale(), ours.scale()];
+                let scale = if is_quotient { scales.into_iter().min() } else { scales.into_iter().max() };
+                let scale = scale.unwrap_or(0);
+                theirs.at_scale(scale) == ours.at_scale(scale)
             }
             _ => false,
         },
@@ -174,31 +189,49 @@ fn are_equal(kind: &str, theirs: &str, ours: &str, is_quotient: bool) -> bool {
     }
 }
 
-/// `units / 10^scale`
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A decimal number of any length: its sign, and its digits before and behind the point.
+#[derive(Clone, Debug, PartialEq)]
 struct Decimal {
-    units: i128,
-    scale: u32,
+    is_negative: bool,
+    whole: Vec<u8>,
+    fraction: Vec<u8>,
 }
 
 impl Decimal {
     fn parse(text: &str) -> Option<Self> {
+        let (is_negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let units = format!("{whole}{fraction}").parse().ok()?;
-        Some(Self { units, scale: u32::try_from(fraction.len()).ok()? })
+        let digits = |text: &str| -> Option<Vec<u8>> {
+            text.bytes().map(|byte| byte.is_ascii_digit().then(|| byte - b'0')).collect()
+        };
+        Some(Self { is_negative, whole: digits(whole)?, fraction: digits(fraction)? })
     }
 
-    /// Half away from zero, as Postgres rounds.
-    fn rounded(self, scale: u32) -> Self {
-        let divisor = 10_i128.pow(self.scale - scale);
-        let (quotient, rest) = (self.units / divisor, self.units % divisor);
-        let up = if 2 * rest.abs() >= divisor && divisor > 1 { self.units.signum() } else { 0 };
-        Self { units: quotient + up, scale }
+    fn scale(&self) -> usize {
+        self.fraction.len()
     }
 
-    fn widened(self, scale: u32) -> Self {
-        let factor = 10_i128.checked_pow(scale - self.scale).expect("numerics of the tests have few digits");
-        Self { units: self.units.checked_mul(factor).expect("numerics of the tests have few digits"), scale }
+    /// Half away from zero, as Postgres rounds; as the sign and the digits without leading zeros.
+    fn at_scale(&self, scale: usize) -> (bool, Vec<u8>) {
+        let mut digits: Vec<u8> = self.whole.iter().chain(&self.fraction).copied().collect();
+        if scale >= self.scale() {
+            digits.resize(digits.len() + scale - self.scale(), 0);
+        } else {
+            let cut = digits.len() + scale - self.scale();
+            let rounds_up = digits[cut] >= 5;
+            digits.truncate(cut);
+            let mut carry = u8::from(rounds_up);
+            for digit in digits.iter_mut().rev() {
+                *digit += carry;
+                carry = *digit / 10;
+                *digit %= 10;
+            }
+            if carry > 0 {
+                digits.insert(0, carry);
+            }
+        }
+        let significant: Vec<u8> = digits.into_iter().skip_while(|digit| *digit == 0).collect();
+        (self.is_negative && !significant.is_empty(), significant)
     }
 }
 
@@ -209,8 +242,7 @@ fn values_are_compared_by_their_types() {
             columns: vec![("x".to_owned(), kind.to_owned())],
             rows: vec![vec![Some(text.to_owned())]],
         };
-        let quotients: &[&str] = if is_quotient { &["x"] } else { &[] };
-        let difference = compare(&rows(theirs), &rows(ours), quotients);
+        let difference = compare(&rows(theirs), &rows(ours), |_, _| is_quotient);
         assert_eq!(difference == Difference::default(), expect, "{kind} {theirs} {ours}: {difference:?}");
     };
     check("int8", "1", "1", false, true);
@@ -224,6 +256,9 @@ fn values_are_compared_by_their_types() {
     check("numeric", "0.04999963011540163117", "0.049999", true, false);
     check("numeric", "-2.5", "-3", true, true);
     check("numeric", "12.5", "12", true, false);
+    check("numeric", "99.96", "100.0", true, true);
+    check("numeric", "0.00", "-0", false, true);
+    check("numeric", &format!("1{}", "0".repeat(80)), &format!("1{}.0", "0".repeat(80)), false, true);
     check("float8", "0.1", "0.10000000000000001", false, true);
     check("float8", "1000000000", "1000000000.5", false, true);
     check("float8", "1000000000", "1000000002", false, false);
@@ -234,15 +269,15 @@ fn values_are_compared_by_their_types() {
 fn columns_rows_and_nulls_count() {
     let columns = vec![("x".to_owned(), "int8".to_owned())];
     let one = Rows { columns: columns.clone(), rows: vec![vec![Some("1".to_owned())], vec![None]] };
-    let rows = |theirs: &Rows, ours: &Rows| compare(theirs, ours, &[]).rows.unwrap();
-    assert_eq!(compare(&one, &one, &[]), Difference::default());
+    let rows = |theirs: &Rows, ours: &Rows| compare(theirs, ours, |_, _| false).rows.unwrap();
+    assert_eq!(compare(&one, &one, |_, _| false), Difference::default());
     let shorter = Rows { rows: one.rows[..1].to_vec(), ..one.clone() };
     assert!(rows(&one, &shorter).contains("2 rows, Pilaster 1"));
     assert!(rows(&shorter, &one).contains("1 rows, Pilaster 2"));
     let swapped = Rows { rows: one.rows.iter().rev().cloned().collect(), ..one.clone() };
     assert!(rows(&one, &swapped).contains("row 0"));
     let typed = Rows { columns: vec![("x".to_owned(), "numeric".to_owned())], ..one.clone() };
-    let difference = compare(&one, &typed, &[]);
+    let difference = compare(&one, &typed, |_, _| false);
     assert!(difference.columns.unwrap().contains("numeric") && difference.rows.is_none());
 }
 

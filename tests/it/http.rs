@@ -21,7 +21,6 @@ const KINDS: &str = "SELECT t.id, t.public_id, t.subject, t.priority, t.tags, t.
      ORDER BY t.id LIMIT 200";
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: the expected list of types is unfinished"]
 async fn formats_agree_with_each_other() {
     let server = Demo::shared().server().start();
     let body = async |format: &str| {
@@ -34,7 +33,7 @@ async fn formats_agree_with_each_other() {
     assert_eq!((&json["rows"], json["data"].as_array().unwrap().len()), (&json!(200), 200));
     let types: Vec<&str> =
         json["meta"].as_array().unwrap().iter().map(|column| column["type"].as_str().unwrap()).collect();
-    assert!(types.contains(&"timestamptz") && types.contains(&"text[]") && types.contains(&"interval"), "{types:?}");
+    assert!(types.contains(&"timestamptz") && types.contains(&"jsonb") && types.contains(&"interval"), "{types:?}");
 
     let ndjson = body("ndjson").await.text();
     let lines: Vec<Value> = ndjson.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -46,7 +45,8 @@ async fn formats_agree_with_each_other() {
     let csv = encode(Format::Csv, Options::default(), &schema, &batches).unwrap();
     assert_eq!(csv, body("csv").await.body, "and what CSV says");
 
-    let (_, batches) = parquet_of(body("parquet").await.body);
+    // Parquet has no intervals of months and days; they are text there.
+    let (schema, batches) = parquet_of(body("parquet").await.body);
     let again: Vec<Value> =
         String::from_utf8(encode(Format::NdJson, Options::default(), &schema, &batches).unwrap().to_vec())
             .unwrap()
@@ -259,7 +259,6 @@ async fn requests_have_ids() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: one expectation is unfinished"]
 async fn mistakes_are_problems_that_say_what_to_do() {
     let server = Demo::shared().server().start();
     let get = |path: &str| server.get(path);
@@ -291,7 +290,7 @@ async fn mistakes_are_problems_that_say_what_to_do() {
     check(get(&format!("{MRR}?form=2024-12-01")), 400, "unknown_parameter", "\"form\"", "from, to, plans").await;
     check(get(&format!("{MRR}?from=2024-12-01&from=2024-12-02")), 400, "invalid_parameter", "given 2 times", "once")
         .await;
-    check(get(&format!("{MRR}?tenant=1")), 400, "", "reserved", "").await;
+    check(get(&format!("{MRR}?tenant=1")), 400, "invalid_parameter", "reserved", "").await;
     check(json(MRR, r#"{"from": 20241201}"#), 400, "invalid_parameter", "not a date", "2024-12-01").await;
     check(json(MRR, r#"{"from": "#), 400, "invalid_request", "JSON", "for example").await;
     check(json(MRR, "[1]"), 400, "invalid_request", "not an object", "by name").await;
@@ -325,7 +324,6 @@ async fn mistakes_are_problems_that_say_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: starts the server with an option twice"]
 async fn a_missing_parameter_is_asked_for() {
     let demo = Demo::shared();
     let folder = tempfile::tempdir().unwrap();
@@ -339,9 +337,9 @@ async fn a_missing_parameter_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: not seen green yet"]
 async fn only_one_select_is_taken() {
     let server = Demo::shared().server().start();
+    let mut taken = Vec::new();
     for sql in [
         "DELETE FROM plans",
         "INSERT INTO plans VALUES (1)",
@@ -381,6 +379,8 @@ async fn only_one_select_is_taken() {
         "WITH gone AS (DELETE FROM plans RETURNING *) SELECT * FROM gone",
         "WITH made AS (INSERT INTO plans VALUES (1) RETURNING *) SELECT * FROM made",
         "SELECT * FROM plans FOR UPDATE",
+        "SELECT * FROM (SELECT * FROM plans FOR UPDATE) t",
+        "WITH x AS (SELECT * FROM plans FOR SHARE) SELECT * FROM x",
         "SELECT * FROM '/etc/passwd'",
         "SELECT * FROM \"/etc/passwd\"",
         "SELECT * FROM read_csv('/etc/passwd')",
@@ -392,11 +392,14 @@ async fn only_one_select_is_taken() {
         ";",
     ] {
         let reply = Reply::of(server.sql(sql)).await;
-        assert_eq!(reply.status, 400, "{sql}: {}", reply.text());
         let code = reply.json()["code"].as_str().unwrap_or_default().to_owned();
-        assert!(["unsupported_sql", "invalid_sql"].contains(&code.as_str()), "{sql}: {}", reply.text());
-        reply.problem(400, &code);
+        if reply.status == 400 && ["unsupported_sql", "invalid_sql"].contains(&code.as_str()) {
+            reply.problem(400, &code);
+        } else {
+            taken.push(format!("{sql}: {} {}", reply.status, reply.text()));
+        }
     }
+    assert!(taken.is_empty(), "{}", taken.join("\n"));
     assert_eq!(
         Reply::of(server.sql("SELECT count(*) AS n FROM plans;")).await.row(),
         json!({"n": 4}),
@@ -408,7 +411,6 @@ async fn only_one_select_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: the connection is closed before the client has sent all"]
 async fn what_is_too_large_is_refused_before_it_is_read() {
     let server = Demo::shared().server().start();
     let body = server.sql(&format!("SELECT '{}'", "x".repeat(3 << 20)));
@@ -421,24 +423,34 @@ async fn what_is_too_large_is_refused_before_it_is_read() {
     assert!(problem["message"].as_str().unwrap().contains("tokens"), "{problem}");
     let nested = server.sql(&format!("SELECT {}1{}", "(".repeat(500), ")".repeat(500)));
     Reply::of(nested).await.problem(413, "statement_too_large");
-    // Within the limits, and still far from usual: an answer or a problem, and the server lives.
+    Reply::of(server.get("/livez")).await.ok();
+}
+
+/// Within the limits, and still far from usual: an answer or a problem, and the server lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_as_long_as_allowed_ends_nothing() {
+    let server = Demo::shared().server().start();
+    let list =
+        |count: u32, item: fn(u32) -> String, between: &str| (0..count).map(item).collect::<Vec<_>>().join(between);
     for sql in [
+        format!("SELECT id FROM plans WHERE id IN ({})", list(9_000, |n| n.to_string(), ",")),
+        format!("SELECT 1{} AS x", "+1".repeat(2_000)),
         format!("SELECT 1{} AS x", "+1".repeat(9_000)),
-        format!("SELECT id FROM plans WHERE {}", vec!["id = 1"; 4_000].join(" OR ")),
-        format!(
-            "SELECT id FROM plans WHERE id IN ({})",
-            (0..9_000).map(|id| id.to_string()).collect::<Vec<_>>().join(",")
-        ),
-        vec!["SELECT 1 AS x"; 1_000].join(" UNION ALL "),
+        format!("SELECT {} AS x", list(9_000, |_| "'a'".to_owned(), " || ")),
+        format!("SELECT 1{} AS x", "::int4".repeat(6_000)),
+        format!("SELECT id FROM plans WHERE {}", list(4_000, |n| format!("id = {n}"), " OR ")),
+        list(1_000, |n| format!("SELECT {n} AS x"), " UNION ALL "),
     ] {
-        let reply = Reply::of(server.sql(&sql)).await;
+        let what = &sql[..sql.len().min(40)];
+        let reply = Reply::try_of(server.sql(&sql)).await;
+        let reply = reply.unwrap_or_else(|error| panic!("{what}: {error}: {}", server.log()));
         if reply.status != 200 {
             let code = reply.json()["code"].as_str().unwrap().to_owned();
-            assert_ne!(code, "internal", "{}: {}", &sql[..40], reply.text());
+            assert_ne!(code, "internal", "{what}: {}", reply.text());
             reply.problem(reply.status, &code);
         }
+        Reply::of(server.get("/livez")).await.ok();
     }
-    Reply::of(server.get("/livez")).await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -458,7 +470,6 @@ async fn methods_that_a_route_does_not_take_are_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: not seen green yet"]
 async fn browsers_of_listed_origins_may_call() {
     let origin = "https://app.example.com";
     let server = Demo::shared().server().env("PILASTER__SERVER__CORS_ORIGINS", origin).start();
@@ -538,7 +549,6 @@ async fn head_is_get_without_its_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: the time zone does not reach the output of UTC columns yet"]
 async fn parameters_come_by_url_or_json() {
     let server = Demo::shared().server().start();
     let post = |path: &str, body: Value| server.post(path).json(&body);
@@ -576,6 +586,11 @@ async fn parameters_come_by_url_or_json() {
     let sql = "SELECT $x AS x, $x IS NULL AS is_null";
     let row = Reply::of(post("/v1/sql", json!({"sql": sql, "params": {"x": null}}))).await.row();
     assert_eq!(row, json!({"x": null, "is_null": true}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_zone_of_the_client_is_used() {
+    let server = Demo::shared().server().start();
     let zone = "SELECT date_trunc('day', TIMESTAMPTZ '2026-01-01 23:30:00+00') AS day";
     let day = Reply::of(server.sql(zone).query(&[("timezone", "Europe/Berlin")])).await.row();
     assert_eq!(day["day"], "2026-01-02T00:00:00+01:00");
@@ -636,7 +651,6 @@ async fn the_catalogue_says_what_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: starts the server with an option twice"]
 async fn a_dashboard_comes_line_by_line() {
     let server = Demo::shared().server().start();
     let files = std::fs::read_dir(named_queries().join("revenue")).unwrap().count();
@@ -673,7 +687,6 @@ async fn a_dashboard_comes_line_by_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: not seen green yet"]
 async fn the_api_describes_itself() {
     let server = Demo::shared().server().start();
     let document = Reply::of(server.get("/openapi.json")).await.ok().json();

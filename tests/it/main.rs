@@ -15,6 +15,7 @@ mod postgres_connect;
 mod postgres_inspect;
 mod postgres_speed;
 mod postgres_types;
+mod slt;
 mod snapshot;
 mod snapshot_crash;
 mod snapshot_ddl;

@@ -233,7 +233,6 @@ fn damage_is_found_and_the_version_before_is_served() {
 }
 
 #[test]
-#[ignore = "open: not seen green yet"]
 fn rows_are_counted_exactly_however_odd_the_table() {
     let server = Postgres::start();
     let url = server.database("odd_tables");
@@ -288,7 +287,6 @@ fn rows_are_counted_exactly_however_odd_the_table() {
 }
 
 #[test]
-#[ignore = "open: 2 GiB are used where 1.5 GiB are allowed"]
 fn huge_values_pass_in_bounded_memory() {
     let server = Postgres::start();
     let url = server.database("huge_values");
@@ -321,7 +319,7 @@ fn huge_values_pass_in_bounded_memory() {
             }
         }
     }
-    found.sort();
+    found.sort_by_key(|line| line.split(' ').next().unwrap().parse::<u32>().unwrap());
     assert_eq!(found.join(","), truth);
 }
 

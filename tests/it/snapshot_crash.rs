@@ -138,7 +138,7 @@ fn a_run_killed_at_any_moment_leaves_the_old_snapshot_or_a_whole_new_one() {
     let (mut version, mut published, mut left_over) = (2, 0, 0);
     for kill in 0..20 {
         // Every other kill falls near the end, where files become a snapshot.
-        let moment = if kill % 2 == 0 { random.f64() } else { 0.75 + random.f64() * 0.35 };
+        let moment = if kill % 2 == 0 { random.f64() } else { 0.75 + random.f64() * 0.75 };
         let run = bank.snapshot(store.path()).spawn();
         thread::sleep(whole.mul_f64(moment));
         run.kill();

@@ -52,7 +52,6 @@ fn reset(server: &Postgres) {
 }
 
 #[test]
-#[ignore = "open: DDL waits too long behind a run"]
 fn a_snapshot_shows_all_of_the_ddl_or_none_of_it() {
     let server = Postgres::start();
     let url = server.database(DATABASE);
@@ -165,7 +164,6 @@ fn an_alter_that_waits_for_a_run_deadlocks_nobody() {
 
 /// `snapshot.lock_timeout` bounds the wait for a table that somebody else holds, wherever in the run it is first touched.
 #[test]
-#[ignore = "open: not seen green yet"]
 fn a_table_that_somebody_holds_is_waited_for_no_longer_than_the_setting() {
     let server = Postgres::start();
     let url = server.database("ddl_held");

@@ -13,6 +13,31 @@ use std::{
 const ROOT: &str = "/usr/lib/postgresql";
 const PASSWORD: &str = "hush hush: it's a s3cret/@?";
 
+/// How a cluster sorts text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Locale {
+    /// As people in the United States do, by ICU.
+    Icu,
+    /// By its bytes.
+    C,
+}
+
+impl Locale {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Icu => "icu",
+            Self::C => "c",
+        }
+    }
+
+    const fn initdb(self) -> &'static str {
+        match self {
+            Self::Icu => "--locale-provider=icu --icu-locale=en-US",
+            Self::C => "--lc-collate=C",
+        }
+    }
+}
+
 /// A private PostgreSQL: superuser `postgres`, SCRAM over TCP, ICU's collation, no fsync.
 ///
 /// It runs under a shell that waits for the end of its standard input, which is a pipe from this process: even when the
@@ -34,6 +59,11 @@ impl Postgres {
     /// `pg_hba.conf`. It stops when dropped. `$DIRECTORY` in a setting stands for the server's folder; see
     /// [`Postgres::directory`].
     pub(crate) fn private(settings: &[&str], hba: &str) -> Self {
+        Self::private_in(Locale::Icu, settings, hba)
+    }
+
+    /// The same, which sorts text as `locale` does.
+    pub(crate) fn private_in(locale: Locale, settings: &[&str], hba: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("pilaster-pg-").tempdir_in("/tmp").expect("a folder").keep();
         let port = free_port();
         let place = directory.to_str().expect("a path in UTF-8").to_owned();
@@ -50,7 +80,7 @@ impl Postgres {
         let script = r#"
             trap '' INT HUP TERM
             cd "$1" || exit 1
-            "$2/initdb" -D data -U postgres --encoding=UTF8 --locale=C.UTF-8 --locale-provider=icu --icu-locale=en-US \
+            "$2/initdb" -D data -U postgres --encoding=UTF8 --locale=C.UTF-8 $3 \
                 --auth=trust --auth-host=scram-sha-256 --pwfile=password --no-sync >initdb.log 2>&1 || exit 1
             cat settings.conf >>data/postgresql.conf
             cp hba.conf data/pg_hba.conf
@@ -75,7 +105,8 @@ impl Postgres {
             command.args(["-c", script, "sh"]);
             command
         };
-        let supervisor = command.arg(&place).arg(&binaries).stdin(Stdio::piped()).spawn().expect("a shell");
+        let supervisor =
+            command.arg(&place).arg(&binaries).arg(locale.initdb()).stdin(Stdio::piped()).spawn().expect("a shell");
         let mut server = Self { supervisor, directory, port };
         server.wait_until_ready();
         server

@@ -12,6 +12,7 @@ use super::{
     negotiation::{Encoding, Wishes},
     problem::Failure,
     request::Logged,
+    shortcut::Meaning,
 };
 use crate::{
     cache::Key,
@@ -23,8 +24,9 @@ use crate::{
 pub(super) const SNAPSHOT: HeaderName = HeaderName::from_static("pilaster-snapshot");
 pub(super) const AS_OF: HeaderName = HeaderName::from_static("pilaster-as-of");
 const ROUTE: HeaderName = HeaderName::from_static("pilaster-route");
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+pub(super) const HIT_IN_MEMORY: &str = "Pilaster; hit; detail=memory";
 /// Replies depend on who asks; a browser may keep one, and must ask whether it still holds.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding, pilaster-tenant, authorization");
@@ -63,6 +65,7 @@ pub(super) async fn answer(
         }
     }
 
+    let label = resolved.label().cloned();
     let reply = app.service.answer(resolved).await?;
     let mut logged = Logged {
         query: Some(query),
@@ -70,10 +73,16 @@ pub(super) async fn answer(
         snapshot: Some(reply.provenance.snapshot.get()),
         rows: None,
     };
+    let mut meaning = None;
     let (body, encoding) = match reply.body {
         Body::Entry(entry) => {
             logged.rows = Some(entry.rows() as u64);
             let (bytes, encoding) = body::of_entry(app.service.cache(), &entry, wishes).await?;
+            meaning = reply.key.map(|key| Meaning {
+                key,
+                body: body::body_id(wishes.format, wishes.options, encoding),
+                meter: app.service.hit_meter(label.as_deref()),
+            });
             (HttpBody::from(bytes), encoding)
         }
         Body::Stream { schema, batches } => {
@@ -103,6 +112,9 @@ pub(super) async fn answer(
         );
     }
     response.extensions_mut().insert(logged);
+    if let Some(meaning) = meaning {
+        response.extensions_mut().insert(meaning);
+    }
     Ok(response)
 }
 
@@ -115,14 +127,19 @@ pub(super) fn provenance(headers: &mut HeaderMap, provenance: &Provenance) {
     headers.insert(
         CACHE_STATUS,
         HeaderValue::from_static(match provenance.cache {
-            CacheOutcome::Memory => "Pilaster; hit; detail=memory",
+            CacheOutcome::Memory => HIT_IN_MEMORY,
             CacheOutcome::Redis => "Pilaster; hit; detail=redis",
             CacheOutcome::Collapsed => "Pilaster; fwd=miss; collapsed",
             CacheOutcome::Stored => "Pilaster; fwd=miss; stored",
             CacheOutcome::Bypassed => "Pilaster; fwd=bypass",
         }),
     );
-    insert(headers, SERVER_TIMING, &format!("total;dur={:.3}", provenance.elapsed.as_secs_f64() * 1e3));
+    server_timing(headers, provenance.elapsed);
+}
+
+/// How long it took until the reply was known.
+pub(super) fn server_timing(headers: &mut HeaderMap, elapsed: std::time::Duration) {
+    insert(headers, SERVER_TIMING, &format!("total;dur={:.3}", elapsed.as_secs_f64() * 1e3));
 }
 
 /// A strong tag: equal tags are equal bytes.

@@ -68,7 +68,7 @@ where
 }
 
 /// Each way to encode has its own number; a result keeps one body of each that was asked for.
-fn body_id(format: Format, options: Options, encoding: Encoding) -> BodyId {
+pub(super) fn body_id(format: Format, options: Options, encoding: Encoding) -> BodyId {
     let format = Format::ALL.iter().position(|known| *known == format).unwrap_or(Format::ALL.len()) as u64;
     let numbers = match options.numbers {
         Numbers::Native => 0,

@@ -1,20 +1,24 @@
 //! What each request passes through: its id, who asks, errors made whole, the access log.
 
-use std::{panic::AssertUnwindSafe, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::{Body, HttpBody},
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use uuid::Uuid;
 
 use super::{
     App,
     problem::{self, Failure},
+    shortcut,
 };
 use crate::{
     access::{Principal, TenantId},
@@ -23,6 +27,9 @@ use crate::{
 };
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How much of a body that is refused is read, and for how long.
+const REFUSED_BYTES_MAX: usize = 32 << 20;
+const REFUSED_FOR: Duration = Duration::from_secs(5);
 const TENANT: HeaderName = HeaderName::from_static("pilaster-tenant");
 
 /// The request's id: the client's own, or one of ours. It is also the execution's.
@@ -45,18 +52,33 @@ pub(super) async fn pass(State(app): State<App>, mut request: Request, next: Nex
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
+    let version = request.version();
     request.extensions_mut().insert(RequestId(id.clone().into()));
 
     let mut response = match check_host(&app, request.headers()).and_then(|()| principal(request.headers())) {
+        Ok(_) if is_too_long(&app, request.headers()) => {
+            hear_out(request).await;
+            Failure(from_status(StatusCode::PAYLOAD_TOO_LARGE)).into_response()
+        }
         Ok(principal) => {
-            request.extensions_mut().insert(principal);
-            match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-                Ok(response) => response,
-                Err(_) => Failure(Error::internal("the request's handler stopped unexpectedly")).into_response(),
+            let asked = shortcut::asked(&request, &principal);
+            let found = match &asked {
+                Some(asked) => app.shortcuts.find(&app, asked, started).await,
+                None => None,
+            };
+            match found {
+                Some(response) => response,
+                None => whole_way(&app, principal, asked, request, next).await,
             }
         }
         Err(error) => Failure(error).into_response(),
     };
+    // HTTP/1.0 ends a body of unknown length by closing the connection, so that one which is cut would look whole.
+    if version < Version::HTTP_11 && response.body().size_hint().exact().is_none() {
+        let error =
+            Error::new(Code::InvalidRequest, "HTTP/1.0 cannot tell a streamed reply that is cut from a whole one");
+        response = Failure(error.with_hint("ask with HTTP/1.1; in nginx: proxy_http_version 1.1")).into_response();
+    }
     if let Some(Failure(error)) = response.extensions_mut().remove::<Failure>() {
         log_failure(&error, &id, &path);
         response = with_problem(&error, &id, response);
@@ -77,6 +99,25 @@ pub(super) async fn pass(State(app): State<App>, mut request: Request, next: Nex
     response.map(|body| Body::new(LoggedBody { body, bytes: 0, ended: false, line: Some(line) }))
 }
 
+async fn whole_way(
+    app: &App,
+    principal: Principal,
+    asked: Option<shortcut::Asked>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    // Before the request is understood: what changes meanwhile must not be taken for what it means now.
+    let generation = app.service.generation();
+    request.extensions_mut().insert(principal);
+    let Ok(response) = AssertUnwindSafe(next.run(request)).catch_unwind().await else {
+        return Failure(Error::internal("the request's handler stopped unexpectedly")).into_response();
+    };
+    if let Some(asked) = asked {
+        app.shortcuts.learn(asked, generation, &response);
+    }
+    response
+}
+
 /// The error's body in a reply that keeps its own status and headers (CORS among them).
 fn with_problem(error: &Error, id: &str, old: Response) -> Response {
     let mut response = problem::response(error, old.status(), id);
@@ -86,6 +127,29 @@ fn with_problem(error: &Error, id: &str, old: Response) -> Response {
         }
     }
     response
+}
+
+/// Whether the body says itself that it is longer than is read.
+fn is_too_long(app: &App, headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    length.is_some_and(|length| length > app.body_bytes_max)
+}
+
+/// A client that is still sending would see its connection break instead of the reply: it is heard out, within bounds. One that
+/// asks before it sends need not send.
+async fn hear_out(request: Request) {
+    if request.headers().contains_key(header::EXPECT) {
+        return;
+    }
+    let heard = async {
+        let mut left = REFUSED_BYTES_MAX;
+        let mut chunks = request.into_body().into_data_stream();
+        while let Some(Ok(chunk)) = chunks.next().await {
+            let Some(rest) = left.checked_sub(chunk.len()) else { return };
+            left = rest;
+        }
+    };
+    drop(tokio::time::timeout(REFUSED_FOR, heard).await);
 }
 
 /// An error that the framework made by itself, in plain text.

@@ -1,0 +1,121 @@
+//! Replies that have been given before, found by the bytes of the request: what need not be understood again is not.
+//!
+//! A dashboard asks the same few questions all day. The way from a query string to the cache's key (options, parameters, types,
+//! plan, digests) gives the same key each time, until another snapshot is served or a query's file changes; so the key is kept
+//! with the request's bytes, and with the head that was sent. Whatever is not the plainest of hits goes the whole way.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    response::Response,
+};
+
+use super::{App, answer, request::Logged};
+use crate::{
+    access::{Principal, Scope},
+    cache::{BodyId, Key},
+    telemetry::QueryMeter,
+};
+
+/// Of all requests that are kept together, with their heads.
+const BYTES_MAX: u64 = 16 << 20;
+/// Requests longer than this are rare, and are understood each time.
+const ASKED_BYTES_MAX: usize = 4 << 10;
+/// What a head takes, about.
+const KNOWN_BYTES: usize = 2 << 10;
+/// Headers that change what is answered, in the order in which they are part of a request's bytes.
+const TELLING: [header::HeaderName; 2] = [header::ACCEPT, header::ACCEPT_ENCODING];
+/// Headers that ask for more than the plainest of hits.
+const SPECIAL: [header::HeaderName; 3] = [header::CACHE_CONTROL, header::IF_NONE_MATCH, header::RANGE];
+
+/// What requests were found to mean.
+#[derive(Clone)]
+pub(super) struct Shortcuts(moka::sync::Cache<Asked, Arc<Known>>);
+
+/// Everything of a request that its answer depends on.
+pub(super) type Asked = Box<[u8]>;
+
+/// What an answered request is known by.
+#[derive(Clone)]
+pub(super) struct Meaning {
+    pub(super) key: Key,
+    pub(super) body: BodyId,
+    pub(super) meter: QueryMeter,
+}
+
+struct Known {
+    /// Of the service, when the request was understood.
+    generation: u64,
+    meaning: Meaning,
+    head: HeaderMap,
+    logged: Logged,
+}
+
+impl Shortcuts {
+    pub(super) fn new() -> Self {
+        let weigh = |asked: &Asked, _: &Arc<Known>| u32::try_from(asked.len() + KNOWN_BYTES).unwrap_or(u32::MAX);
+        Self(moka::sync::Cache::builder().weigher(weigh).max_capacity(BYTES_MAX).build())
+    }
+
+    /// The answer, if this was asked before, means the same still, and is in memory.
+    pub(super) async fn find(&self, app: &App, asked: &[u8], started: Instant) -> Option<Response> {
+        let known = self.0.get(asked)?;
+        if known.generation != app.service.generation() {
+            return None;
+        }
+        let entry = app.service.cache().get(&known.meaning.key).await?;
+        let body = entry.body(known.meaning.body)?;
+        let mut response = Response::new(Body::from(body));
+        *response.headers_mut() = known.head.clone();
+        let elapsed = started.elapsed();
+        answer::server_timing(response.headers_mut(), elapsed);
+        known.meaning.meter.record(elapsed);
+        response.extensions_mut().insert(known.logged.clone());
+        Some(response)
+    }
+
+    /// Keeps what a request meant, if its answer says so.
+    pub(super) fn learn(&self, asked: Asked, generation: u64, response: &Response) {
+        let parts = (response.extensions().get::<Meaning>(), response.extensions().get::<Logged>());
+        let (Some(meaning), Some(logged), StatusCode::OK) = (parts.0, parts.1, response.status()) else { return };
+        let mut head = response.headers().clone();
+        head.insert(answer::CACHE_STATUS, HeaderValue::from_static(answer::HIT_IN_MEMORY));
+        let logged = Logged { cache: Some("memory"), ..logged.clone() };
+        self.0.insert(asked, Arc::new(Known { generation, meaning: meaning.clone(), head, logged }));
+    }
+}
+
+/// The bytes of a request that may take a shortcut: a named query, asked plainly.
+pub(super) fn asked(request: &Request, principal: &Principal) -> Option<Asked> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let plain = request.method() == Method::GET
+        && uri.path().starts_with("/v1/queries/")
+        && SPECIAL.iter().all(|name| !headers.contains_key(name));
+    if !plain {
+        return None;
+    }
+    let target = uri.path_and_query()?.as_str();
+    let mut bytes = Vec::with_capacity(target.len() + 256);
+    // Each part says how long it is, so that no two requests are the same bytes.
+    let mut part = |part: &[u8]| {
+        bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend_from_slice(part);
+    };
+    part(target.as_bytes());
+    part(principal.name().as_bytes());
+    match principal.scope() {
+        Scope::All => part(b""),
+        Scope::Tenant(tenant) => part(tenant.as_str().as_bytes()),
+    }
+    for name in &TELLING {
+        let mut values = headers.get_all(name).iter();
+        part(values.next().map_or(&b""[..], HeaderValue::as_bytes));
+        if values.next().is_some() {
+            return None;
+        }
+    }
+    (bytes.len() <= ASKED_BYTES_MAX).then(|| bytes.into_boxed_slice())
+}
