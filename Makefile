@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pilaster/targe
 LOCKED := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check demo-stop clean-demo test bench fmt lint doc
+.PHONY: help demo demo-check demo-stop clean-demo test slt bench fmt lint doc
 
 help: ## List what there is
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ clean-demo: ## Stop the demo and remove its data
 test: ## Run all tests; they start their own PostgreSQL and Redis
 	@tools/install-packages.sh cargo cc postgres redis
 	cargo test --release $(LOCKED)
+
+slt: ## Record anew what Postgres answers to the corpus in tests/slt, and what the engine does not answer equally yet
+	@tools/install-packages.sh cargo cc postgres redis
+	SLT_FILL=1 cargo test --release $(LOCKED) --test it -- --nocapture slt::the_engine_answers_the_corpus_as_postgres_with_icu_does
+	SLT_FILL=1 cargo test --release $(LOCKED) --test it -- --nocapture slt::the_engine_answers_the_corpus_as_postgres_with_c_does
 
 bench: ## Run the benchmarks
 	@tools/install-packages.sh cargo cc

@@ -156,7 +156,6 @@ impl Engine {
             .map(|(index, data_type)| Arc::new(Field::new(format!("${}", index + 1), data_type, true)))
             .collect();
         let plan = catalog::plan(self, &state, sql.statement().clone(), fields).map_err(failed)?;
-        let plan = catalog::with_postgres_types(plan).map_err(failed)?;
         gate::allow(&plan)?;
         let facts = gate::facts(&plan, self).map_err(failed)?;
         // Types settle in analysis: literals, coercions and our own rules.
@@ -216,13 +215,23 @@ impl Prepared {
     }
 }
 
-/// The columns under the names that a client sees.
+/// The columns as a client sees them: under the names that are shown, and without the unsigned integers in which the engine counts
+/// and ranks, which Postgres does not have.
+///
+/// Batches are made so when they leave, not by a projection on top of the plan: one that computes is spread over the threads, and
+/// the order of the rows below it is lost.
 fn shown(schema: &SchemaRef) -> SchemaRef {
-    if schema.fields().iter().all(|field| shown_name(field.name()).len() == field.name().len()) {
+    let is_shown = |field: &Arc<Field>| {
+        shown_name(field.name()).len() == field.name().len() && !field.data_type().is_unsigned_integer()
+    };
+    if schema.fields().iter().all(is_shown) {
         return Arc::clone(schema);
     }
-    let name = |field: &Arc<Field>| Arc::new(field.as_ref().clone().with_name(shown_name(field.name())));
-    let fields: Vec<_> = schema.fields().iter().map(name).collect();
+    let show = |field: &Arc<Field>| {
+        let shown = field.as_ref().clone().with_name(shown_name(field.name()));
+        Arc::new(if field.data_type().is_unsigned_integer() { shown.with_data_type(DataType::Int64) } else { shown })
+    };
+    let fields: Vec<_> = schema.fields().iter().map(show).collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 

@@ -7,6 +7,7 @@ mod http;
 mod runs;
 
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,6 +15,8 @@ use std::{
     time::Duration,
 };
 
+use axum::{extract::Request, response::Response};
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
@@ -90,12 +93,16 @@ pub async fn run(
     }
 }
 
-async fn accept(
+async fn accept<S>(
     listener: TcpListener,
-    router: axum::Router,
+    service: S,
     shutdown: CancellationToken,
     shutdown_timeout: Duration,
-) -> Result<()> {
+) -> Result<()>
+where
+    S: tower::Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20));
@@ -117,7 +124,7 @@ async fn accept(
         };
         // A reply's last packet must not wait for the client's acknowledgement of the one before.
         drop(stream.set_nodelay(true));
-        let service = TowerToHyperService::new(router.clone());
+        let service = TowerToHyperService::new(service.clone());
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         let watched = connections.watch(connection);
         tokio::spawn(async move {

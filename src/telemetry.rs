@@ -2,7 +2,9 @@
 //!
 //! Must not know: the domain. Values come in as plain numbers and words.
 
-use std::{io::IsTerminal, time::Duration};
+mod access_log;
+
+use std::{io::IsTerminal, sync::OnceLock, time::Duration};
 
 use chrono::{DateTime, Utc};
 use metrics::{
@@ -10,6 +12,9 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+
+pub use access_log::Access;
+use access_log::AccessLog;
 
 use crate::{
     config::{LogFormat, Telemetry},
@@ -32,6 +37,14 @@ pub const SNAPSHOT_RUN_SECONDS: &str = "pilaster_snapshot_run_seconds";
 pub const HTTP_REQUESTS_TOTAL: &str = "pilaster_http_requests_total";
 /// How long they took, to the head of the reply.
 pub const HTTP_SECONDS: &str = "pilaster_http_seconds";
+
+/// Lines of the access log that standard error did not take in time.
+pub const ACCESS_LINES_DROPPED_TOTAL: &str = "pilaster_access_lines_dropped_total";
+/// The access log's target, for filters.
+const ACCESS: &str = "pilaster::access";
+
+/// Where the access log is gathered, if it is JSON.
+static ACCESS_LOG: OnceLock<AccessLog> = OnceLock::new();
 
 const BUCKETS: &[f64] =
     &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
@@ -56,7 +69,45 @@ pub fn start_logs(options: &Telemetry, default_filter: &str) -> Result<()> {
     } else {
         registry.with(layer.with_ansi(is_terminal).with_target(false)).try_init()
     };
-    started.map_err(|error| Error::internal("logs were started twice").with_cause(error))
+    started.map_err(|error| Error::internal("logs were started twice").with_cause(error))?;
+    if json {
+        let log = ACCESS_LOG.get_or_init(AccessLog::new);
+        let writer = std::thread::Builder::new().name("pilaster-log".into()).spawn(|| log.keep_writing());
+        writer.map_err(|error| Error::internal("cannot start the thread that writes the log").with_cause(error))?;
+    }
+    Ok(())
+}
+
+/// Notes a request that has been answered, at level `info`.
+pub fn answered(access: &Access<'_>) {
+    if !tracing::enabled!(target: ACCESS, tracing::Level::INFO) {
+        return;
+    }
+    match ACCESS_LOG.get() {
+        Some(log) => log.add(access),
+        None => tracing::info!(
+            target: ACCESS,
+            request_id = access.request_id,
+            method = access.method,
+            path = access.path,
+            status = access.status,
+            bytes = access.bytes,
+            duration_ms = access.duration_ms,
+            query = access.query,
+            cache = access.cache,
+            snapshot = access.snapshot,
+            rows = access.rows,
+            complete = access.complete,
+            "request"
+        ),
+    }
+}
+
+/// Writes what is left of the access log; for the end of the process.
+pub fn flush() {
+    if let Some(log) = ACCESS_LOG.get() {
+        log.flush();
+    }
 }
 
 /// Starts collecting metrics; the handle renders them. Once for each process.
@@ -72,6 +123,7 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
     describe_gauge!(SNAPSHOT_AS_OF_SECONDS, Unit::Seconds, "The instant of the source that is served, since 1970");
     describe_counter!(SNAPSHOT_RUNS_TOTAL, "Snapshot runs by outcome");
     describe_histogram!(SNAPSHOT_RUN_SECONDS, Unit::Seconds, "How long snapshot runs took");
+    describe_counter!(ACCESS_LINES_DROPPED_TOTAL, "Lines of the access log that standard error did not take in time");
     describe_counter!(HTTP_REQUESTS_TOTAL, "HTTP requests by route, method and status");
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "From an HTTP request to the head of its reply");
     Ok(handle)
@@ -132,9 +184,24 @@ pub fn snapshot_run_ended(succeeded: bool, elapsed: Duration) {
     histogram!(SNAPSHOT_RUN_SECONDS).record(elapsed.as_secs_f64());
 }
 
-/// Counts an HTTP request. `route` is the pattern, not the path.
-pub fn http_answered(route: &str, method: &str, status: u16, elapsed: Duration) {
-    let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())];
-    counter!(HTTP_REQUESTS_TOTAL, &labels).increment(1);
-    histogram!(HTTP_SECONDS, &labels[..2]).record(elapsed.as_secs_f64());
+/// What counts the HTTP requests of one kind.
+#[derive(Clone, Debug)]
+pub struct HttpMeter {
+    total: Counter,
+    seconds: Histogram,
+}
+
+impl HttpMeter {
+    /// `route` is the pattern, not the path.
+    #[must_use]
+    pub fn new(route: &str, method: &str, status: u16) -> Self {
+        let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())];
+        Self { total: counter!(HTTP_REQUESTS_TOTAL, &labels), seconds: histogram!(HTTP_SECONDS, &labels[..2]) }
+    }
+
+    /// Counts one that took `elapsed` to the head of its reply.
+    pub fn record(&self, elapsed: Duration) {
+        self.total.increment(1);
+        self.seconds.record(elapsed.as_secs_f64());
+    }
 }

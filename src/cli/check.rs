@@ -66,9 +66,9 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Names that the engine makes up of expressions have characters that a person would not choose.
+/// What Postgres calls a column that has no better name.
 fn is_unnamed(name: &str) -> bool {
-    name.is_empty() || name.contains(['(', ')', '.', ' ', '+', '*', '$'])
+    name == "?column?"
 }
 
 fn problem(name: &str, error: &Error) -> String {

@@ -65,6 +65,7 @@ pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<Exi
         // A run that is under way is given up: nothing names what it wrote, and a later run prunes it.
         drop(tokio::time::timeout(Duration::from_secs(5), running).await);
     }
+    telemetry::flush();
     served?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::{
     catalog::{TableFunctionArgs, cte_worktable::CteWorkTable},
-    common::{Column, DFSchema, DataFusionError, Result, TableReference, config::ConfigOptions},
+    common::{DFSchema, DataFusionError, Result, ScalarValue, TableReference, config::ConfigOptions},
     datasource::provider_as_source,
     execution::SessionState,
     logical_expr::{
-        AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF, cast,
+        AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
         planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner},
         simplify::SimplifyContext,
     },
@@ -21,7 +21,7 @@ use datafusion::{
 };
 
 use super::{Engine, no_such_table};
-use crate::sql::PostgresTypes;
+use crate::sql::{PostgresOperators, PostgresTypes};
 
 /// Makes a logical plan of a statement whose parameters are `$1`, `$2`, … with these types.
 pub(super) fn plan(
@@ -38,37 +38,31 @@ pub(super) fn plan(
         .with_collect_spans(options.collect_spans)
         .with_default_null_ordering(NullOrdering::NullsMax);
     let time_zone: Arc<str> = state.config_options().execution.time_zone.as_deref().unwrap_or("UTC").into();
-    let names = Names { engine, state, time_zone };
+    // Ours come first: the library's own know nothing of Postgres.
+    let planners = std::iter::once(Arc::new(PostgresOperators::default()) as Arc<dyn ExprPlanner>)
+        .chain(state.expr_planners().iter().cloned())
+        .collect();
+    let names = Names { engine, state, time_zone, planners };
     let parameters = parameters.into_iter().map(Some).collect();
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters);
     SqlToRel::new_with_options(&names, options).sql_statement_to_plan_with_context(statement, &mut context)
 }
 
-/// The engine counts and ranks in unsigned integers, which Postgres does not have: they leave as `int8`.
-pub(super) fn with_postgres_types(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let is_unsigned = |field: &Field| field.data_type().is_unsigned_integer();
-    if !plan.schema().fields().iter().any(|field| is_unsigned(field)) {
-        return Ok(plan);
+/// Functions in FROM count in 64 bits.
+fn widened(argument: Expr) -> Expr {
+    match argument {
+        Expr::Literal(ScalarValue::Int32(value), metadata) => {
+            Expr::Literal(ScalarValue::Int64(value.map(i64::from)), metadata)
+        }
+        other => other,
     }
-    let columns: Vec<Expr> = plan
-        .schema()
-        .iter()
-        .map(|(qualifier, field)| {
-            let column = Expr::Column(Column::from((qualifier, field)));
-            if is_unsigned(field) {
-                cast(column, DataType::Int64).alias_qualified(qualifier.cloned(), field.name())
-            } else {
-                column
-            }
-        })
-        .collect();
-    LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
 struct Names<'a> {
     engine: &'a Engine,
     state: &'a SessionState,
     time_zone: Arc<str>,
+    planners: Vec<Arc<dyn ExprPlanner>>,
 }
 
 impl ContextProvider for Names<'_> {
@@ -96,6 +90,7 @@ impl ContextProvider for Names<'_> {
         let arguments = arguments
             .into_iter()
             .map(|argument| simplifier.coerce(argument, &empty).and_then(|argument| simplifier.simplify(argument)))
+            .map(|argument| argument.map(widened))
             .collect::<Result<Vec<_>>>()?;
         let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&arguments, self.state))?;
         Ok(provider_as_source(provider))
@@ -106,7 +101,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        self.state.expr_planners()
+        &self.planners
     }
 
     fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {

@@ -3,8 +3,10 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions},
-    datatypes::{DataType, SchemaRef},
+    array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringViewArray},
+    compute::{CastOptions, cast_with_options},
+    datatypes::{DataType, Field, SchemaRef},
+    util::display::FormatOptions,
 };
 use datafusion::{
     execution::SessionState,
@@ -22,10 +24,15 @@ use super::{
     failure::from_datafusion,
     interrupt::{Interrupt, interruptible},
 };
-use crate::error::{Code, Error, Result};
+use crate::{
+    error::{Code, Error, Result},
+    sql::CHAR_LENGTH_KEY,
+};
 
 /// How many batches wait between the engine and whoever reads: enough to overlap, little enough to bound memory.
 const QUEUE: usize = 2;
+/// A value that does not fit is an error, not NULL.
+const STRICT: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
 
 /// Record batches, or the error that ended them. A stream that ends without an error is complete.
 pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
@@ -160,23 +167,49 @@ async fn bounded<T>(deadline: Instant, future: impl Future<Output = Result<T>>) 
     tokio::time::timeout_at(deadline.into(), future).await.unwrap_or_else(|_| Err(too_late()))
 }
 
-/// The batch under the names that are shown. Views share the buffers of whole row groups; a small result must not keep those alive.
+/// The batch as it is shown. Views share the buffers of whole row groups; a small result must not keep those alive.
 fn compact(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let needs = |column: &ArrayRef| matches!(column.data_type(), DataType::Utf8View | DataType::BinaryView);
+    let batch = padded(batch, schema)?;
     if !batch.columns().iter().any(needs) && batch.schema_ref() == schema {
         return Ok(batch);
     }
     let columns = batch
         .columns()
         .iter()
-        .map(|column| match column.data_type() {
-            DataType::Utf8View if wastes(column) => Arc::new(column.as_string_view().gc()) as ArrayRef,
-            DataType::BinaryView if wastes(column) => Arc::new(column.as_binary_view().gc()) as ArrayRef,
+        .zip(schema.fields())
+        .map(|(column, field)| match column.data_type() {
+            DataType::Utf8View if wastes(column) => Ok(Arc::new(column.as_string_view().gc()) as ArrayRef),
+            DataType::BinaryView if wastes(column) => Ok(Arc::new(column.as_binary_view().gc()) as ArrayRef),
+            shown if shown == field.data_type() => Ok(Arc::clone(column)),
+            _ => cast_with_options(column, field.data_type(), &STRICT)
+                .map_err(|error| from_datafusion(error.into(), None)),
+        })
+        .collect::<Result<_>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+        .map_err(|error| Error::internal("a result's columns do not fit together").with_cause(error))
+}
+
+/// `char(n)` is shown with its spaces.
+fn padded(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let length = |field: &Field| field.metadata().get(CHAR_LENGTH_KEY)?.parse::<usize>().ok();
+    if !schema.fields().iter().any(|field| length(field).is_some()) {
+        return Ok(batch);
+    }
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| match (length(field), column.as_string_view_opt()) {
+            (Some(length), Some(texts)) => {
+                let pad = |text: &str| format!("{text:length$}");
+                Arc::new(texts.iter().map(|text| text.map(pad)).collect::<StringViewArray>()) as ArrayRef
+            }
             _ => Arc::clone(column),
         })
         .collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+    RecordBatch::try_new(batch.schema(), columns)
         .map_err(|error| Error::internal("a result's columns do not fit together").with_cause(error))
 }
 

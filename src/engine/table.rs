@@ -1,6 +1,6 @@
 //! One table of a snapshot, planned from the manifest alone: files, statistics and order are known without asking the store.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, StringArray},
@@ -34,7 +34,7 @@ use parquet::{arrow::arrow_reader::ArrowReaderOptions, file::metadata::PageIndex
 use super::{EngineRuntime, interval, runtime::store_url};
 use crate::{
     error::{Code, Error, Result},
-    sql::PG_TYPE_KEY,
+    sql::{CHAR_LENGTH_KEY, PG_TYPE_KEY},
     store::{self, ColumnType, Store, TableName},
 };
 
@@ -55,10 +55,12 @@ impl SnapshotTable {
     pub(super) fn new(store: &Store, table: &store::Table, runtime: &EngineRuntime) -> Result<Self> {
         let field = |column: &store::Column, data_type: DataType| {
             let field = Field::new(&column.name, data_type, column.nullable);
-            match postgres_name(column) {
-                Some(name) => field.with_metadata([(PG_TYPE_KEY.to_owned(), name.to_owned())].into()),
-                None => field,
+            let Some(name) = postgres_name(column) else { return field };
+            let mut metadata = HashMap::from([(PG_TYPE_KEY.to_owned(), name.to_owned())]);
+            if let Some(length) = char_length(column) {
+                metadata.insert(CHAR_LENGTH_KEY.to_owned(), length.to_owned());
             }
+            field.with_metadata(metadata)
         };
         let seen: Vec<Field> =
             table.columns.iter().map(|column| field(column, seen_type(column.column_type))).collect();
@@ -280,6 +282,12 @@ fn postgres_name(column: &store::Column) -> Option<&str> {
     );
     // A value that travelled as text or as a hash is text to whoever reads it.
     (plain && !told).then_some(column.postgres_type.as_str())
+}
+
+/// The length of a `char(n)`, which is declared as `character(n)`.
+fn char_length(column: &store::Column) -> Option<&str> {
+    let declared = column.declared_type.strip_prefix("character(").filter(|_| column.postgres_type == "bpchar")?;
+    declared.strip_suffix(')')
 }
 
 fn file_statistics(table: &store::Table, file: &store::DataFile) -> Result<Statistics> {

@@ -27,8 +27,10 @@ pub enum Kind {
         /// Digits after the point, at most `precision`.
         scale: u8,
     },
-    /// `text`, `varchar`, `char(n)` with its padding, `name`, `json`, enums → Utf8.
+    /// `text`, `varchar`, `name`, `json`, enums → Utf8.
     Text,
+    /// Text of `char(n)`, without the spaces at its end, which mean nothing.
+    Trimmed,
     /// `jsonb` → Utf8.
     Jsonb,
     /// `bytea` → Binary.
@@ -69,7 +71,7 @@ impl Kind {
                 DataType::Decimal128(precision, scale.cast_signed())
             }
             Self::Numeric { precision, scale } => DataType::Decimal256(precision, scale.cast_signed()),
-            Self::Text | Self::Jsonb | Self::Uuid | Self::AsText | Self::HashedText => DataType::Utf8,
+            Self::Text | Self::Trimmed | Self::Jsonb | Self::Uuid | Self::AsText | Self::HashedText => DataType::Utf8,
             Self::Bytea => DataType::Binary,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -83,7 +85,7 @@ impl Kind {
     #[must_use]
     pub fn select_expression(self, quoted_column: &str) -> String {
         match self {
-            Self::AsText | Self::HashedText => format!("{quoted_column}::pg_catalog.text"),
+            Self::Trimmed | Self::AsText | Self::HashedText => format!("{quoted_column}::pg_catalog.text"),
             _ => quoted_column.to_owned(),
         }
     }
@@ -175,7 +177,8 @@ pub fn plan_column(base: &BaseType, out_of_range: OutOfRange) -> PlannedKind {
             "float4" => known(Kind::Float4),
             "float8" => known(Kind::Float8),
             "numeric" => numeric(base.modifier),
-            "text" | "varchar" | "bpchar" | "name" | "json" => known(Kind::Text),
+            "text" | "varchar" | "name" | "json" => known(Kind::Text),
+            "bpchar" => known(Kind::Trimmed),
             // Their binary forms are not their texts: a raw byte, and an XML declaration that depends on the client.
             "char" | "xml" => known(Kind::AsText),
             "jsonb" => known(Kind::Jsonb),

@@ -15,18 +15,23 @@ mod shortcut;
 mod snapshots;
 
 use std::{
+    convert::Infallible,
     sync::{Arc, atomic::AtomicBool},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    body::Body,
+    extract::{DefaultBodyLimit, Request},
     http::{HeaderName, HeaderValue, Method, header},
     middleware,
-    response::Redirect,
+    response::{Redirect, Response},
     routing::{delete, get, post},
 };
+use futures::{FutureExt, future::BoxFuture};
+use hyper::body::Incoming;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -37,8 +42,9 @@ use crate::{
 };
 
 /// What handlers share.
-#[derive(Clone)]
-struct App {
+type App = Arc<Shared>;
+
+struct Shared {
     service: Service,
     runs: Runs,
     metrics: PrometheusHandle,
@@ -46,12 +52,45 @@ struct App {
     allowed_hosts: Arc<[String]>,
     body_bytes_max: usize,
     shortcuts: shortcut::Shortcuts,
-    openapi: Arc<openapi::Document>,
+    openapi: openapi::Document,
 }
 
-/// The public router, and the router of probes and metrics; without `apart`, the public one has those too.
-pub(super) fn routers(parts: HttpParts, stopping: Arc<AtomicBool>, apart: bool) -> Result<(Router, Router)> {
-    let app = App {
+/// The public router, in front of which the plainest of hits are answered.
+#[derive(Clone)]
+pub(super) struct Public {
+    app: App,
+    router: Router,
+}
+
+impl tower::Service<Request<Incoming>> for Public {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, std::result::Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let request = request.map(Body::new);
+        let mut router = self.router.clone();
+        if !shortcut::is_plain(&request) {
+            return router.call(request).boxed();
+        }
+        let app = Arc::clone(&self.app);
+        async move {
+            match shortcut::take(&app, request).await {
+                Ok(response) => Ok(response),
+                Err(request) => router.call(request).await,
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The public service, and the router of probes and metrics; without `apart`, the public one has those too.
+pub(super) fn routers(parts: HttpParts, stopping: Arc<AtomicBool>, apart: bool) -> Result<(Public, Router)> {
+    let app = Arc::new(Shared {
         service: parts.service,
         runs: parts.runs,
         metrics: parts.metrics,
@@ -59,8 +98,8 @@ pub(super) fn routers(parts: HttpParts, stopping: Arc<AtomicBool>, apart: bool) 
         allowed_hosts: parts.allowed_hosts.into(),
         body_bytes_max: parts.body_bytes_max,
         shortcuts: shortcut::Shortcuts::new(),
-        openapi: Arc::default(),
-    };
+        openapi: openapi::Document::default(),
+    });
     let probes = Router::new()
         .route("/livez", get(ops::livez))
         .route("/readyz", get(ops::readyz))
@@ -85,11 +124,14 @@ pub(super) fn routers(parts: HttpParts, stopping: Arc<AtomicBool>, apart: bool) 
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(parts.body_bytes_max))
-        .layer(middleware::from_fn_with_state(app.clone(), request::pass))
-        // Outermost, so that a browser may read errors of every kind.
-        .layer(cors(&parts.cors_origins)?);
+        .layer(middleware::from_fn_with_state(app.clone(), request::pass));
+    // Outermost, so that a browser may read errors of every kind.
+    let public = match parts.cors_origins.as_slice() {
+        [] => public,
+        origins => public.layer(cors(origins)?),
+    };
     let probes = probes.fallback(problem::not_found);
-    Ok((public.with_state(app.clone()), probes.with_state(app)))
+    Ok((Public { router: public.with_state(app.clone()), app: app.clone() }, probes.with_state(app)))
 }
 
 fn cors(origins: &[String]) -> Result<CorsLayer> {

@@ -7,7 +7,7 @@ use datafusion::{
     execution::{FunctionRegistry, SessionState},
 };
 
-use super::percentile::percentile_cont;
+use super::{aggregates, percentile::percentile_cont, rounding, temporal, to_char::to_char};
 
 /// Names that the engine's library brings and that no query may use: they tell about the process rather than the data.
 const HIDDEN_SCALARS: &[&str] = &["version", "arrow_metadata"];
@@ -26,5 +26,11 @@ pub fn install_functions(state: &mut SessionState) -> Result<()> {
     }
     datafusion_functions_json::register_all(state)?;
     state.register_udaf(Arc::new(percentile_cont()))?;
+    state.register_udaf(Arc::new(aggregates::sum()))?;
+    state.register_udf(Arc::new(aggregates::mean()))?;
+    state.register_udf(Arc::new(rounding::round()))?;
+    state.register_udf(Arc::new(to_char()))?;
+    state.register_udf(Arc::new(temporal::difference()))?;
+    state.register_udf(Arc::new(temporal::timezone()))?;
     Ok(())
 }

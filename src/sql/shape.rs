@@ -1,4 +1,5 @@
-//! The shape of a parsed statement: parameters numbered, long chains made shallow, and what is still too deep refused.
+//! The shape of a parsed statement: columns named, forms rewritten, parameters numbered, long chains made shallow, and what is still
+//! too deep refused.
 //!
 //! A parser that reads `a OR b OR c …` in a loop makes a tree as deep as the chain is long, and whatever walks, copies or drops
 //! that tree later needs as much stack. Chains of one of `AND` and `OR` become balanced trees, which mean the same; others have a
@@ -11,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
     helpers::attached_token::AttachedToken,
 };
 
-use super::labels::label;
+use super::{forms, labels::label};
 use crate::error::{Code, Error, Result};
 
 /// How deep a tree of expressions, and a chain of set operations, may be. Postgres gives up at a few thousand.
@@ -59,6 +60,16 @@ impl VisitorMut for Shaper<'_> {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        forms::settle_select(select);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        forms::settle_query(query);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
         balance(expression);
         if let Expr::Value(value) = expression
@@ -71,7 +82,8 @@ impl VisitorMut for Shaper<'_> {
         too_deep(self.depth, "an expression nests")
     }
 
-    fn post_visit_expr(&mut self, _: &mut Expr) -> ControlFlow<Self::Break> {
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
+        forms::rewrite(expression);
         self.depth -= 1;
         ControlFlow::Continue(())
     }

@@ -166,9 +166,6 @@ async fn check(client: &Client, source: &SourceConfig, name: &str, sql_type: &st
     let text = if kind == Kind::Interval {
         "(extract(year FROM v) * 12 + extract(month FROM v))::int8 || ' ' || extract(day FROM v) || ' ' || \
          (extract(hour FROM v) * 3600000000 + extract(minute FROM v) * 60000000 + extract(microseconds FROM v))::int8"
-    } else if sql_type.starts_with("char(") {
-        // The cast to text drops the padding, which the column holds.
-        "textin(bpcharout(v))"
     } else {
         "v::text"
     };

@@ -126,15 +126,17 @@ async fn on_postgres(client: &Client, sql: &str) -> Result<Rows, String> {
 
 /// Names and types as JSON has them, values as CSV spells them, which is Postgres's way.
 async fn on_engine(server: &Server, sql: &str) -> Result<Rows, (String, String)> {
-    let reply = Reply::of(server.sql(sql)).await;
+    let Ok(reply) = Reply::try_of(server.sql(sql)).await else {
+        return Err((String::new(), "the reply was cut".to_owned()));
+    };
     if reply.status != 200 {
         let problem = reply.json();
         let state = problem["sqlstate"].as_str().unwrap_or_default().to_owned();
         return Err((state, format!("{} {}", problem["code"].as_str().unwrap_or_default(), problem["message"])));
     }
     let columns = Rows::columns_of(&reply.json());
-    let csv = Reply::of(server.sql(sql).query(&[("format", "csv")])).await;
-    assert_eq!(csv.status, 200, "{sql}");
+    let csv = Reply::try_of(server.sql(sql).query(&[("format", "csv")])).await;
+    let csv = csv.unwrap_or_else(|error| panic!("{error}: {sql}: {}", server.log())).ok();
     Ok(Rows { columns, rows: from_csv(&csv.text()) })
 }
 

@@ -126,7 +126,7 @@ impl Column {
                 limit: power_of_ten(precision),
                 scale,
             },
-            Kind::Text | Kind::AsText => Builder::Text(StringBuilder::new()),
+            Kind::Text | Kind::Trimmed | Kind::AsText => Builder::Text(StringBuilder::new()),
             Kind::Jsonb => Builder::Jsonb(StringBuilder::new()),
             Kind::Bytea => Builder::Bytea(BinaryBuilder::new()),
             Kind::Date => Builder::Date(Date32Builder::new()),

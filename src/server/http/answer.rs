@@ -29,7 +29,7 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub(super) const HIT_IN_MEMORY: &str = "Pilaster; hit; detail=memory";
 /// Replies depend on who asks; a browser may keep one, and must ask whether it still holds.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
-const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding, pilaster-tenant, authorization");
+const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding, pilaster-tenant, authorization, origin");
 
 /// Answers one query.
 pub(super) async fn answer(
@@ -42,9 +42,9 @@ pub(super) async fn answer(
         Target::Named { name, .. } => name.clone(),
         Target::AdHoc(_) => "query".to_owned(),
     };
-    let query = match &request.target {
-        Target::Named { dashboard, name } => format!("{dashboard}/{name}"),
-        Target::AdHoc(_) => "ad hoc".to_owned(),
+    let query: std::sync::Arc<str> = match &request.target {
+        Target::Named { dashboard, name } => format!("{dashboard}/{name}").into(),
+        Target::AdHoc(_) => "ad hoc".into(),
     };
     let resolved = app.service.resolve(request).await?;
     // Equal keys are equal results, so that a client that has the body needs no computation at all.

@@ -2,18 +2,19 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    time::{Duration, Instant},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use axum::{
     body::{Body, HttpBody},
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures::{FutureExt, StreamExt};
-use uuid::Uuid;
+use uuid::Builder;
 
 use super::{
     App,
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     access::{Principal, TenantId},
     error::{Code, Error, ErrorKind, Result},
-    telemetry,
+    telemetry::{self, Access, HttpMeter},
 };
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,12 +35,12 @@ const TENANT: HeaderName = HeaderName::from_static("pilaster-tenant");
 
 /// The request's id: the client's own, or one of ours. It is also the execution's.
 #[derive(Clone, Debug)]
-pub(super) struct RequestId(pub(super) std::sync::Arc<str>);
+pub(super) struct RequestId(pub(super) Arc<str>);
 
 /// What the access log says of a reply beyond its head.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Logged {
-    pub(super) query: Option<String>,
+    pub(super) query: Option<Arc<str>>,
     pub(super) cache: Option<&'static str>,
     pub(super) snapshot: Option<u64>,
     pub(super) rows: Option<u64>,
@@ -49,8 +50,7 @@ pub(super) struct Logged {
 pub(super) async fn pass(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers());
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
     let version = request.version();
     request.extensions_mut().insert(RequestId(id.clone().into()));
@@ -60,17 +60,7 @@ pub(super) async fn pass(State(app): State<App>, mut request: Request, next: Nex
             hear_out(request).await;
             Failure(from_status(StatusCode::PAYLOAD_TOO_LARGE)).into_response()
         }
-        Ok(principal) => {
-            let asked = shortcut::asked(&request, &principal);
-            let found = match &asked {
-                Some(asked) => app.shortcuts.find(&app, asked, started).await,
-                None => None,
-            };
-            match found {
-                Some(response) => response,
-                None => whole_way(&app, principal, asked, request, next).await,
-            }
-        }
+        Ok(principal) => whole_way(&app, principal, request, next).await,
         Err(error) => Failure(error).into_response(),
     };
     // HTTP/1.0 ends a body of unknown length by closing the connection, so that one which is cut would look whole.
@@ -80,34 +70,40 @@ pub(super) async fn pass(State(app): State<App>, mut request: Request, next: Nex
         response = Failure(error.with_hint("ask with HTTP/1.1; in nginx: proxy_http_version 1.1")).into_response();
     }
     if let Some(Failure(error)) = response.extensions_mut().remove::<Failure>() {
-        log_failure(&error, &id, &path);
+        log_failure(&error, &id, uri.path());
         response = with_problem(&error, &id, response);
     } else if is_bare_error(&response) {
         let error = from_status(response.status());
         response = with_problem(&error, &id, response);
     }
+    let meter = HttpMeter::new(route.as_deref().unwrap_or("none"), method.as_str(), response.status().as_u16());
+    finish(response, id, method, uri, started, &meter)
+}
+
+/// What every reply has and leaves behind: its id, a count, and a line in the access log when its last byte has gone.
+pub(super) fn finish(
+    mut response: Response,
+    id: String,
+    method: Method,
+    uri: Uri,
+    started: Instant,
+    meter: &HttpMeter,
+) -> Response {
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let elapsed = started.elapsed();
-    telemetry::http_answered(route.as_deref().unwrap_or("none"), method.as_str(), response.status().as_u16(), elapsed);
-
+    meter.record(started.elapsed());
     let logged = response.extensions_mut().remove::<Logged>().unwrap_or_default();
-    let line = AccessLine { id, method: method.to_string(), path, status: response.status().as_u16(), started, logged };
+    let line = AccessLine { id, method, uri, status: response.status().as_u16(), started, logged };
     response.map(|body| Body::new(LoggedBody { body, bytes: 0, ended: false, line: Some(line) }))
 }
 
-async fn whole_way(
-    app: &App,
-    principal: Principal,
-    asked: Option<shortcut::Asked>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+async fn whole_way(app: &App, principal: Principal, mut request: Request, next: Next) -> Response {
     // Before the request is understood: what changes meanwhile must not be taken for what it means now.
     let generation = app.service.generation();
+    let asked = shortcut::asked(&request, &principal);
     request.extensions_mut().insert(principal);
     let Ok(response) = AssertUnwindSafe(next.run(request)).catch_unwind().await else {
         return Failure(Error::internal("the request's handler stopped unexpectedly")).into_response();
@@ -187,17 +183,26 @@ fn log_failure(error: &Error, id: &str, path: &str) {
     }
 }
 
-fn request_id(headers: &HeaderMap) -> String {
+pub(super) fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let plain = |id: &&str| {
         (1..=128).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte))
     };
-    given.filter(plain).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+    given.filter(plain).map_or_else(new_id, str::to_owned)
+}
+
+/// Ordered by time, and told apart by chance: an id is no secret, and asking the kernel for its bits costs as much as the hit it names.
+fn new_id() -> String {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let milliseconds = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+    let mut chance = [0; 10];
+    fastrand::fill(&mut chance);
+    Builder::from_unix_timestamp_millis(milliseconds, &chance).into_uuid().to_string()
 }
 
 /// Until keys land, whoever reaches this machine's loopback is local; a web page that points its own name here must not.
-fn check_host(app: &App, headers: &HeaderMap) -> Result<()> {
+pub(super) fn check_host(app: &App, headers: &HeaderMap) -> Result<()> {
     // HTTP/2 has no Host header, and no browser speaks it without TLS.
     let Some(host) = headers.get(header::HOST) else { return Ok(()) };
     let host = host.to_str().unwrap_or_default();
@@ -214,7 +219,7 @@ fn check_host(app: &App, headers: &HeaderMap) -> Result<()> {
         .with_hint("ask it as localhost, or list the name in server.allowed_hosts"))
 }
 
-fn principal(headers: &HeaderMap) -> Result<Principal> {
+pub(super) fn principal(headers: &HeaderMap) -> Result<Principal> {
     let local = Principal::local();
     let mut tenants = headers.get_all(TENANT).iter();
     match (tenants.next(), tenants.next()) {
@@ -231,8 +236,8 @@ fn principal(headers: &HeaderMap) -> Result<Principal> {
 /// One line of the access log, written when the reply's last byte has gone, or when nobody takes it any more.
 struct AccessLine {
     id: String,
-    method: String,
-    path: String,
+    method: Method,
+    uri: Uri,
     status: u16,
     started: Instant,
     logged: Logged,
@@ -276,24 +281,22 @@ impl Drop for LoggedBody {
         let Some(line) = self.line.take() else { return };
         // A body whose length is known is not polled once more after its last byte.
         let complete = self.ended || self.body.is_end_stream();
-        if complete && line.status == 200 && matches!(line.path.as_str(), "/livez" | "/readyz" | "/metrics") {
+        if complete && line.status == 200 && matches!(line.uri.path(), "/livez" | "/readyz" | "/metrics") {
             // Every few seconds, and of no use to anybody.
             return;
         }
-        tracing::info!(
-            target: "pilaster::access",
-            request_id = line.id,
-            method = line.method,
-            path = line.path,
-            status = line.status,
-            bytes = self.bytes,
-            duration_ms = line.started.elapsed().as_secs_f64() * 1e3,
-            query = line.logged.query,
-            cache = line.logged.cache,
-            snapshot = line.logged.snapshot,
-            rows = line.logged.rows,
+        telemetry::answered(&Access {
+            request_id: &line.id,
+            method: line.method.as_str(),
+            path: line.uri.path(),
+            status: line.status,
+            bytes: self.bytes,
+            duration_ms: line.started.elapsed().as_secs_f64() * 1e3,
+            query: line.logged.query.as_deref(),
+            cache: line.logged.cache,
+            snapshot: line.logged.snapshot,
+            rows: line.logged.rows,
             complete,
-            "request"
-        );
+        });
     }
 }

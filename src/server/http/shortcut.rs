@@ -9,15 +9,18 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header},
     response::Response,
 };
 
-use super::{App, answer, request::Logged};
+use super::{
+    App, answer,
+    request::{self, Logged},
+};
 use crate::{
     access::{Principal, Scope},
     cache::{BodyId, Key},
-    telemetry::QueryMeter,
+    telemetry::{HttpMeter, QueryMeter},
 };
 
 /// Of all requests that are kept together, with their heads.
@@ -29,10 +32,11 @@ const KNOWN_BYTES: usize = 2 << 10;
 /// Headers that change what is answered, in the order in which they are part of a request's bytes.
 const TELLING: [header::HeaderName; 2] = [header::ACCEPT, header::ACCEPT_ENCODING];
 /// Headers that ask for more than the plainest of hits.
-const SPECIAL: [header::HeaderName; 3] = [header::CACHE_CONTROL, header::IF_NONE_MATCH, header::RANGE];
+const SPECIAL: [header::HeaderName; 4] = [header::CACHE_CONTROL, header::IF_NONE_MATCH, header::RANGE, header::ORIGIN];
+const PREFIX: &str = "/v1/queries/";
+const ROUTE: &str = "/v1/queries/{dashboard}/{name}";
 
 /// What requests were found to mean.
-#[derive(Clone)]
 pub(super) struct Shortcuts(moka::sync::Cache<Asked, Arc<Known>>);
 
 /// Everything of a request that its answer depends on.
@@ -52,29 +56,46 @@ struct Known {
     meaning: Meaning,
     head: HeaderMap,
     logged: Logged,
+    http: HttpMeter,
+}
+
+/// Whether a request may take a shortcut: a named query, asked plainly, over a version of HTTP that has keep-alive by default.
+pub(super) fn is_plain(request: &Request) -> bool {
+    let headers = request.headers();
+    request.method() == Method::GET
+        && request.version() > Version::HTTP_10
+        && request.uri().path().starts_with(PREFIX)
+        && SPECIAL.iter().all(|name| !headers.contains_key(name))
+}
+
+/// The whole reply, if this was asked before, means the same still, and is in memory; else the request again. Who asks is checked as
+/// on the whole way.
+pub(super) async fn take(app: &App, request: Request) -> Result<Response, Request> {
+    let started = Instant::now();
+    let Some(known) = known(app, &request) else { return Err(request) };
+    let Some(entry) = app.service.cache().get(&known.meaning.key).await else { return Err(request) };
+    let Some(body) = entry.body(known.meaning.body) else { return Err(request) };
+    let mut response = Response::new(Body::from(body));
+    *response.headers_mut() = known.head.clone();
+    let elapsed = started.elapsed();
+    answer::server_timing(response.headers_mut(), elapsed);
+    known.meaning.meter.record(elapsed);
+    response.extensions_mut().insert(known.logged.clone());
+    let id = request::request_id(request.headers());
+    Ok(request::finish(response, id, Method::GET, request.uri().clone(), started, &known.http))
+}
+
+fn known(app: &App, request: &Request) -> Option<Arc<Known>> {
+    request::check_host(app, request.headers()).ok()?;
+    let principal = request::principal(request.headers()).ok()?;
+    let asked = asked(request, &principal)?;
+    app.shortcuts.0.get(&asked).filter(|known| known.generation == app.service.generation())
 }
 
 impl Shortcuts {
     pub(super) fn new() -> Self {
         let weigh = |asked: &Asked, _: &Arc<Known>| u32::try_from(asked.len() + KNOWN_BYTES).unwrap_or(u32::MAX);
         Self(moka::sync::Cache::builder().weigher(weigh).max_capacity(BYTES_MAX).build())
-    }
-
-    /// The answer, if this was asked before, means the same still, and is in memory.
-    pub(super) async fn find(&self, app: &App, asked: &[u8], started: Instant) -> Option<Response> {
-        let known = self.0.get(asked)?;
-        if known.generation != app.service.generation() {
-            return None;
-        }
-        let entry = app.service.cache().get(&known.meaning.key).await?;
-        let body = entry.body(known.meaning.body)?;
-        let mut response = Response::new(Body::from(body));
-        *response.headers_mut() = known.head.clone();
-        let elapsed = started.elapsed();
-        answer::server_timing(response.headers_mut(), elapsed);
-        known.meaning.meter.record(elapsed);
-        response.extensions_mut().insert(known.logged.clone());
-        Some(response)
     }
 
     /// Keeps what a request meant, if its answer says so.
@@ -84,19 +105,17 @@ impl Shortcuts {
         let mut head = response.headers().clone();
         head.insert(answer::CACHE_STATUS, HeaderValue::from_static(answer::HIT_IN_MEMORY));
         let logged = Logged { cache: Some("memory"), ..logged.clone() };
-        self.0.insert(asked, Arc::new(Known { generation, meaning: meaning.clone(), head, logged }));
+        let http = HttpMeter::new(ROUTE, Method::GET.as_str(), StatusCode::OK.as_u16());
+        self.0.insert(asked, Arc::new(Known { generation, meaning: meaning.clone(), head, logged, http }));
     }
 }
 
-/// The bytes of a request that may take a shortcut: a named query, asked plainly.
+/// The bytes of a request that may take a shortcut.
 pub(super) fn asked(request: &Request, principal: &Principal) -> Option<Asked> {
-    let (uri, headers) = (request.uri(), request.headers());
-    let plain = request.method() == Method::GET
-        && uri.path().starts_with("/v1/queries/")
-        && SPECIAL.iter().all(|name| !headers.contains_key(name));
-    if !plain {
+    if !is_plain(request) {
         return None;
     }
+    let (uri, headers) = (request.uri(), request.headers());
     let target = uri.path_and_query()?.as_str();
     let mut bytes = Vec::with_capacity(target.len() + 256);
     // Each part says how long it is, so that no two requests are the same bytes.
