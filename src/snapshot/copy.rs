@@ -17,6 +17,8 @@ use super::{
     export::Export,
     file::{self, FileOptions},
 };
+use tokio_util::task::TaskTracker;
+
 use crate::{
     error::{Code, Error, Result},
     postgres::{CopyConnection, CopyDecoder, Progress as CopyProgress},
@@ -70,11 +72,16 @@ pub(super) async fn copy_tables(
         .collect();
     let queue = Mutex::new(chunks.iter().copied().collect::<VecDeque<_>>());
     let parts = Mutex::new(Vec::with_capacity(chunks.len()));
-    let shared = Shared { run, export, plans: &plans, store, options, progress, queue, parts, open };
+    let writers = TaskTracker::new();
+    let shared = Shared { run, export, plans: &plans, store, options, progress, queue, parts, open, writers };
     let workers: FuturesUnordered<_> =
         (0..options.connections.min(chunks.len()).max(1)).map(|_| shared.work()).collect();
     // The first error drops the other workers, whose connections then cancel what they run.
-    workers.try_collect::<()>().await?;
+    let copied = workers.try_collect::<()>().await;
+    // What such a worker was writing ends by itself; until then it may make a file that nobody would discard.
+    shared.writers.close();
+    shared.writers.wait().await;
+    copied?;
     let parts = shared.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
     assemble(plans, parts)
 }
@@ -90,6 +97,8 @@ struct Shared<'a> {
     parts: Mutex<Vec<Part>>,
     /// Chunks of each table that are not done.
     open: Vec<AtomicUsize>,
+    /// Files that are being written.
+    writers: TaskTracker,
 }
 
 impl Shared<'_> {
@@ -133,7 +142,7 @@ impl Shared<'_> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let writer = {
             let (store, name, run, schema) = (self.store.clone(), plan.name.clone(), self.run, Arc::clone(&schema));
-            tokio::task::spawn_blocking(move || {
+            self.writers.spawn_blocking(move || {
                 file::write(&schema, &options, receiver, || store.create_file(&name, run, chunk.part))
             })
         };

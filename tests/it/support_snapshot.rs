@@ -150,7 +150,7 @@ fn text_of(array: &dyn Array, row: usize) -> Option<String> {
 }
 
 /// The SQL whose result is what [`text_of`] gives for a column that arrived as this type.
-pub(crate) fn truth_of(column: &str, data_type: &DataType, declared: &str) -> String {
+pub(crate) fn truth_of(column: &str, data_type: &DataType) -> String {
     match data_type {
         DataType::Float32 => format!("encode(float4send({column}), 'hex')"),
         DataType::Float64 => format!("encode(float8send({column}), 'hex')"),
@@ -165,8 +165,6 @@ pub(crate) fn truth_of(column: &str, data_type: &DataType, declared: &str) -> St
              extract(day FROM {column}) || ' ' || (extract(hour FROM {column}) * 3600000000 + \
              extract(minute FROM {column}) * 60000000 + extract(microseconds FROM {column}))::int8"
         ),
-        // The cast to text drops the padding, which the column holds.
-        DataType::Utf8 if declared.starts_with("character(") => format!("textin(bpcharout({column}))"),
         _ => format!("{column}::text"),
     }
 }
