@@ -58,7 +58,7 @@ impl ScalarUDFImpl for Difference {
 
     fn invoke_with_args(&self, mut arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let Some(value) = arguments.args.pop() else { return exec_err!("a difference is missing") };
-        each(value, arguments.number_rows, |values| {
+        each(value, |values| {
             let durations = values.as_primitive::<DurationMicrosecondType>();
             let intervals: IntervalMonthDayNanoArray = durations
                 .iter()
@@ -178,11 +178,11 @@ fn zone_of(name: &str) -> Result<Tz> {
 }
 
 /// A function of arrays, over an array or one value.
-fn each(value: ColumnarValue, rows: usize, work: impl Fn(&ArrayRef) -> Result<ArrayRef>) -> Result<ColumnarValue> {
+fn each(value: ColumnarValue, work: impl Fn(&ArrayRef) -> Result<ArrayRef>) -> Result<ColumnarValue> {
     match value {
         ColumnarValue::Array(values) => Ok(ColumnarValue::Array(work(&values)?)),
         ColumnarValue::Scalar(value) => {
-            let one = work(&value.to_array_of_size(1.min(rows.max(1)))?)?;
+            let one = work(&value.to_array_of_size(1)?)?;
             Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&one, 0)?))
         }
     }

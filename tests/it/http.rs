@@ -1,6 +1,6 @@
 //! HTTP as its clients meet it: formats, headers, caching, problems, the catalogue and its pages.
 
-use std::{collections::BTreeSet, io::Read};
+use std::{collections::BTreeSet, io::Read, time::Duration};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef, ipc::reader::StreamReader};
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     support::free_port,
-    support_server::{Demo, Reply, Server, named_queries},
+    support_server::{Demo, Reply, Server, eventually, named_queries},
 };
 
 const MRR: &str = "/v1/queries/revenue/mrr_by_plan";
@@ -255,7 +255,11 @@ async fn requests_have_ids() {
         assert!(uuid::Uuid::parse_str(&id).is_ok(), "{id} is one of ours");
         assert!(ours.insert(id));
     }
-    assert!(server.log().contains("\"request_id\":\"from/me:1\""), "the access log knows it");
+    // Its lines are written a moment later, many at a time.
+    eventually("the access log knows it", Duration::from_secs(10), async || {
+        server.log().contains("\"request_id\":\"from/me:1\"")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
