@@ -21,7 +21,7 @@ use datafusion::{
 };
 
 use super::{Engine, no_such_table};
-use crate::sql::{PostgresOperators, PostgresTypes};
+use crate::sql::PostgresTypes;
 
 /// Makes a logical plan of a statement whose parameters are `$1`, `$2`, … with these types.
 pub(super) fn plan(
@@ -38,11 +38,7 @@ pub(super) fn plan(
         .with_collect_spans(options.collect_spans)
         .with_default_null_ordering(NullOrdering::NullsMax);
     let time_zone: Arc<str> = state.config_options().execution.time_zone.as_deref().unwrap_or("UTC").into();
-    // Ours come first: the library's own know nothing of Postgres.
-    let planners = std::iter::once(Arc::new(PostgresOperators::default()) as Arc<dyn ExprPlanner>)
-        .chain(state.expr_planners().iter().cloned())
-        .collect();
-    let names = Names { engine, state, time_zone, planners };
+    let names = Names { engine, state, time_zone };
     let parameters = parameters.into_iter().map(Some).collect();
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters);
     SqlToRel::new_with_options(&names, options).sql_statement_to_plan_with_context(statement, &mut context)
@@ -62,7 +58,6 @@ struct Names<'a> {
     engine: &'a Engine,
     state: &'a SessionState,
     time_zone: Arc<str>,
-    planners: Vec<Arc<dyn ExprPlanner>>,
 }
 
 impl ContextProvider for Names<'_> {
@@ -101,7 +96,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        &self.planners
+        self.state.expr_planners()
     }
 
     fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {

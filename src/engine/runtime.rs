@@ -5,19 +5,20 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 use chrono::{DateTime, Utc};
 use datafusion::{
     execution::{
-        SessionState, SessionStateBuilder,
+        SessionState, SessionStateBuilder, SessionStateDefaults,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool},
         object_store::ObjectStoreUrl,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
+    logical_expr::planner::ExprPlanner,
     prelude::SessionConfig,
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use crate::{
     error::{Code, Error, Result},
-    sql::{PostgresTypes, install_functions},
+    sql::{PostgresOperators, PostgresTypes, install_functions},
     store::Store,
 };
 
@@ -158,7 +159,11 @@ fn prototype(environment: Arc<RuntimeEnv>, threads: usize) -> datafusion::common
     options.execution.time_zone = Some("UTC".into());
     // Bounded memory: by default a sort that cannot be pushed down may buffer a GiB.
     options.execution.sort_pushdown_buffer_capacity = 64 << 20;
+    // Ours come first: the library's own know nothing of Postgres.
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(PostgresOperators::default())];
+    planners.extend(SessionStateDefaults::default_expr_planners());
     let mut state = SessionStateBuilder::new_with_default_features()
+        .with_expr_planners(planners)
         .with_config(config)
         .with_runtime_env(environment)
         .with_type_planner(Arc::new(PostgresTypes { time_zone: "UTC".into() }))

@@ -20,7 +20,7 @@ use datafusion::{
 
 use super::arithmetic;
 
-/// `sum / count`, as `avg` is written for the engine. No name that a query could use.
+/// `sum / count`, as `avg` is written for the engine. A name of ours, which Postgres does not have.
 pub(super) const MEAN: &str = "pilaster_mean";
 
 /// Digits that the engine adds to a decimal's when it sums: a sum of ten thousand million numbers fits.

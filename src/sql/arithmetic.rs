@@ -200,9 +200,8 @@ fn relabel(computed: &ArrayRef, result: &DataType) -> Result<ArrayRef, ArrowErro
 fn float<T>(operation: Operation, left: &Operand<'_>, right: &Operand<'_>) -> Result<ArrayRef, ArrowError>
 where
     T: ArrowPrimitiveType,
-    T::Native: num_float::Float,
+    T::Native: Float,
 {
-    use num_float::Float as _;
     let (lefts, rights) = (left.array.as_primitive::<T>(), right.array.as_primitive::<T>());
     let at = |operand: &Operand<'_>, values: &PrimitiveArray<T>, row: usize| {
         let row = if operand.is_one { 0 } else { row };
@@ -246,30 +245,29 @@ where
     Ok(computed)
 }
 
-mod num_float {
-    pub(super) trait Float: Copy + PartialEq {
-        fn is_unbounded(self) -> bool;
-        fn is_not_a_number(self) -> bool;
+/// What both widths of floats can say of themselves.
+trait Float: Copy + PartialEq {
+    fn is_unbounded(self) -> bool;
+    fn is_not_a_number(self) -> bool;
+}
+
+impl Float for f32 {
+    fn is_unbounded(self) -> bool {
+        self.is_infinite()
     }
 
-    impl Float for f32 {
-        fn is_unbounded(self) -> bool {
-            self.is_infinite()
-        }
+    fn is_not_a_number(self) -> bool {
+        self.is_nan()
+    }
+}
 
-        fn is_not_a_number(self) -> bool {
-            self.is_nan()
-        }
+impl Float for f64 {
+    fn is_unbounded(self) -> bool {
+        self.is_infinite()
     }
 
-    impl Float for f64 {
-        fn is_unbounded(self) -> bool {
-            self.is_infinite()
-        }
-
-        fn is_not_a_number(self) -> bool {
-            self.is_nan()
-        }
+    fn is_not_a_number(self) -> bool {
+        self.is_nan()
     }
 }
 

@@ -34,12 +34,9 @@ pub(super) fn rewrite(expression: &mut Expr) {
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expression = function(TIMEZONE, vec![take(time_zone), take(timestamp)]);
         }
-        Expr::BinaryOp { op: BinaryOperator::HashArrow | BinaryOperator::HashLongArrow, right, .. } => {
+        Expr::BinaryOp { left, op: op @ (BinaryOperator::HashArrow | BinaryOperator::HashLongArrow), right } => {
             if let Some(keys) = path(right) {
-                let as_text = matches!(expression_operator(expression), Some(BinaryOperator::HashLongArrow));
-                if let Expr::BinaryOp { left, .. } = expression {
-                    *expression = walk(take(left), keys, as_text);
-                }
+                *expression = walk(take(left), keys, *op == BinaryOperator::HashLongArrow);
             }
         }
         Expr::Cast { expr, data_type, array: false, .. } => {
@@ -201,13 +198,6 @@ fn walk(mut document: Expr, keys: Vec<String>, as_text: bool) -> Expr {
         document = Expr::BinaryOp { left: Box::new(document), op, right: Box::new(key) };
     }
     document
-}
-
-fn expression_operator(expression: &Expr) -> Option<&BinaryOperator> {
-    match expression {
-        Expr::BinaryOp { op, .. } => Some(op),
-        _ => None,
-    }
 }
 
 /// How many characters a value of the type has at most; `char` alone is one.

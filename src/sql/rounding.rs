@@ -14,7 +14,7 @@ use datafusion::{
     },
 };
 
-/// What a cast to an integer type does first. No name that a query could use.
+/// What a cast to an integer type does first. A name of ours, which Postgres does not have.
 pub(super) const ROUND: &str = "pilaster_round";
 
 pub(super) fn round() -> ScalarUDF {

@@ -20,7 +20,7 @@ use datafusion::{
 use crate::error::{Code, Error};
 
 const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
-/// What the difference of two timestamps becomes. No name that a query could use.
+/// What the difference of two timestamps becomes. A name of ours, which Postgres does not have.
 pub(super) const DIFFERENCE: &str = "pilaster_difference";
 /// `x AT TIME ZONE zone`, as Postgres's own function is called.
 pub(super) const TIMEZONE: &str = "timezone";

@@ -65,14 +65,14 @@ struct Line<'a> {
 /// Lines that wait to be written.
 pub(super) struct AccessLog {
     gathered: Mutex<Vec<u8>>,
-    is_much: Condvar,
+    has_grown: Condvar,
     /// Held while bytes are on their way, so that a flush waits for them.
     writing: Mutex<()>,
 }
 
 impl AccessLog {
     pub(super) const fn new() -> Self {
-        Self { gathered: Mutex::new(Vec::new()), is_much: Condvar::new(), writing: Mutex::new(()) }
+        Self { gathered: Mutex::new(Vec::new()), has_grown: Condvar::new(), writing: Mutex::new(()) }
     }
 
     pub(super) fn add(&self, access: &Access<'_>) {
@@ -83,11 +83,12 @@ impl AccessLog {
             counter!(ACCESS_LINES_DROPPED_TOTAL).increment(1);
             return;
         }
+        let was_empty = gathered.is_empty();
         if serde_json::to_writer(&mut *gathered, &line).is_ok() {
             gathered.push(b'\n');
         }
-        if gathered.len() >= WRITE_FROM_BYTES {
-            self.is_much.notify_one();
+        if was_empty || gathered.len() >= WRITE_FROM_BYTES {
+            self.has_grown.notify_one();
         }
     }
 
@@ -103,8 +104,10 @@ impl AccessLog {
     pub(super) fn keep_writing(&self) {
         loop {
             let gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
-            let waited = self.is_much.wait_timeout_while(gathered, WRITE_EVERY, |bytes| bytes.len() < WRITE_FROM_BYTES);
-            drop(waited);
+            // Nothing to write, nothing to wake up for.
+            let some =
+                self.has_grown.wait_while(gathered, |lines| lines.is_empty()).unwrap_or_else(PoisonError::into_inner);
+            drop(self.has_grown.wait_timeout_while(some, WRITE_EVERY, |lines| lines.len() < WRITE_FROM_BYTES));
             self.flush();
         }
     }

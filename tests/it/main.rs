@@ -9,6 +9,8 @@ mod compare;
 mod demo;
 mod equality;
 mod http;
+mod http_catalogue;
+mod http_sql;
 mod http_stream;
 mod nodes;
 mod postgres_connect;

@@ -81,7 +81,7 @@ pub(super) async fn answer(
             meaning = reply.key.map(|key| Meaning {
                 key,
                 body: body::body_id(wishes.format, wishes.options, encoding),
-                meter: app.service.hit_meter(label.as_deref()),
+                query: label.clone(),
             });
             (HttpBody::from(bytes), encoding)
         }

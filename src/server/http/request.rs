@@ -103,13 +103,13 @@ pub(super) fn finish(
 async fn whole_way(app: &App, principal: Principal, mut request: Request, next: Next) -> Response {
     // Before the request is understood: what changes meanwhile must not be taken for what it means now.
     let generation = app.service.generation();
-    let asked = shortcut::asked(&request, &principal);
+    let asked = shortcut::is_plain(&request).then(|| shortcut::asked(&request, &principal)).flatten();
     request.extensions_mut().insert(principal);
     let Ok(response) = AssertUnwindSafe(next.run(request)).catch_unwind().await else {
         return Failure(Error::internal("the request's handler stopped unexpectedly")).into_response();
     };
     if let Some(asked) = asked {
-        app.shortcuts.learn(asked, generation, &response);
+        app.shortcuts.learn(&app.service, asked, generation, &response);
     }
     response
 }
@@ -192,7 +192,7 @@ pub(super) fn request_id(headers: &HeaderMap) -> String {
     given.filter(plain).map_or_else(new_id, str::to_owned)
 }
 
-/// Ordered by time, and told apart by chance: an id is no secret, and asking the kernel for its bits costs as much as the hit it names.
+/// Ordered by time, and told apart by chance: an id is no secret, so that the kernel need not be asked for its bits.
 fn new_id() -> String {
     let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let milliseconds = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);

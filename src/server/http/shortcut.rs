@@ -20,6 +20,7 @@ use super::{
 use crate::{
     access::{Principal, Scope},
     cache::{BodyId, Key},
+    query::{NamedQuery, Service},
     telemetry::{HttpMeter, QueryMeter},
 };
 
@@ -47,15 +48,17 @@ pub(super) type Asked = Box<[u8]>;
 pub(super) struct Meaning {
     pub(super) key: Key,
     pub(super) body: BodyId,
-    pub(super) meter: QueryMeter,
+    pub(super) query: Option<Arc<NamedQuery>>,
 }
 
 struct Known {
     /// Of the service, when the request was understood.
     generation: u64,
-    meaning: Meaning,
+    key: Key,
+    body: BodyId,
     head: HeaderMap,
     logged: Logged,
+    query: QueryMeter,
     http: HttpMeter,
 }
 
@@ -73,13 +76,13 @@ pub(super) fn is_plain(request: &Request) -> bool {
 pub(super) async fn take(app: &App, request: Request) -> Result<Response, Request> {
     let started = Instant::now();
     let Some(known) = known(app, &request) else { return Err(request) };
-    let Some(entry) = app.service.cache().get(&known.meaning.key).await else { return Err(request) };
-    let Some(body) = entry.body(known.meaning.body) else { return Err(request) };
+    let Some(entry) = app.service.cache().get(&known.key).await else { return Err(request) };
+    let Some(body) = entry.body(known.body) else { return Err(request) };
     let mut response = Response::new(Body::from(body));
     *response.headers_mut() = known.head.clone();
     let elapsed = started.elapsed();
     answer::server_timing(response.headers_mut(), elapsed);
-    known.meaning.meter.record(elapsed);
+    known.query.record(elapsed);
     response.extensions_mut().insert(known.logged.clone());
     let id = request::request_id(request.headers());
     Ok(request::finish(response, id, Method::GET, request.uri().clone(), started, &known.http))
@@ -99,22 +102,21 @@ impl Shortcuts {
     }
 
     /// Keeps what a request meant, if its answer says so.
-    pub(super) fn learn(&self, asked: Asked, generation: u64, response: &Response) {
+    pub(super) fn learn(&self, service: &Service, asked: Asked, generation: u64, response: &Response) {
         let parts = (response.extensions().get::<Meaning>(), response.extensions().get::<Logged>());
         let (Some(meaning), Some(logged), StatusCode::OK) = (parts.0, parts.1, response.status()) else { return };
         let mut head = response.headers().clone();
         head.insert(answer::CACHE_STATUS, HeaderValue::from_static(answer::HIT_IN_MEMORY));
         let logged = Logged { cache: Some("memory"), ..logged.clone() };
         let http = HttpMeter::new(ROUTE, Method::GET.as_str(), StatusCode::OK.as_u16());
-        self.0.insert(asked, Arc::new(Known { generation, meaning: meaning.clone(), head, logged, http }));
+        let query = service.hit_meter(meaning.query.as_deref());
+        let known = Known { generation, key: meaning.key, body: meaning.body, head, logged, query, http };
+        self.0.insert(asked, Arc::new(known));
     }
 }
 
-/// The bytes of a request that may take a shortcut.
+/// The bytes of a request that is plain.
 pub(super) fn asked(request: &Request, principal: &Principal) -> Option<Asked> {
-    if !is_plain(request) {
-        return None;
-    }
     let (uri, headers) = (request.uri(), request.headers());
     let target = uri.path_and_query()?.as_str();
     let mut bytes = Vec::with_capacity(target.len() + 256);
