@@ -171,3 +171,19 @@ async fn missing_grants_are_listed_with_their_mend() {
     let error = require_select("re ader", &[(find(&tables, "customers"), vec!["id", "name"])]).unwrap_err();
     assert_eq!(error.message(), "role \"re ader\" may not read 1 table of the source: shop.customers");
 }
+
+/// What asks for privileges knows of a drop at once, the catalogs of an older snapshot do not. Who locks the table finds out.
+#[tokio::test]
+async fn a_table_that_is_dropped_meanwhile_is_no_riddle() {
+    let server = Postgres::start();
+    let source = SourceConfig::parse(&server.database("inspect_drop")).unwrap();
+    server.psql("inspect_drop", "CREATE TABLE gone (id int); CREATE TABLE stays (id int)");
+    let client = source.connect().await.unwrap();
+    client
+        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_catalog.pg_class LIMIT 1")
+        .await
+        .unwrap();
+    server.psql("inspect_drop", "DROP TABLE gone");
+    let tables = inspect(&client, &["public".to_owned()]).await.unwrap();
+    assert!(find(&tables, "gone").columns[0].is_select_allowed && find(&tables, "stays").columns[0].is_select_allowed);
+}

@@ -20,9 +20,13 @@ SELECT nspname::text FROM pg_catalog.pg_namespace
 WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema' ORDER BY 1";
 
 /// Partitions are parts of their parent, wherever they are.
+///
+/// What asks for privileges looks at the catalogs of this moment, not of the transaction's snapshot, and gives NULL for what has just
+/// been dropped: that counts as allowed here, and whoever locks the table finds that it is gone.
 const TABLES: &str = "
 SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relrowsecurity, c.relispopulated,
-       pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT')
+       coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE'), true),
+       coalesce(pg_catalog.has_table_privilege(c.oid, 'SELECT'), true)
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = ANY ($1::text[]) AND c.relkind IN ('r', 'p', 'm', 'f') AND NOT c.relispartition
   AND c.relpersistence <> 't'
@@ -65,7 +69,7 @@ SELECT a.attrelid, a.attname::text, a.attnum, declared.typname::text, pg_catalog
         WHERE co.oid = a.attcollation AND a.attcollation <> declared.typcollation),
        (SELECT pg_catalog.array_agg(e.enumlabel::text ORDER BY e.enumsortorder)
         FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
-       pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+       coalesce(pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'), true)
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_type declared ON declared.oid = a.atttypid
 JOIN base ON base.declared = a.atttypid
