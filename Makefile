@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pilaster/targe
 LOCKED := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check demo-stop clean-demo test slt bench fmt lint doc
+.PHONY: help demo demo-check demo-stop clean-demo test slt docs-sql sqlfuzz bench fmt lint doc
 
 help: ## List what there is
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,15 @@ slt: ## Record anew what Postgres answers to the corpus in tests/slt, and what t
 	@tools/install-packages.sh cargo cc postgres redis
 	SLT_FILL=1 cargo test --release $(LOCKED) --test it -- --nocapture slt::the_engine_answers_the_corpus_as_postgres_with_icu_does
 	SLT_FILL=1 cargo test --release $(LOCKED) --test it -- --nocapture slt::the_engine_answers_the_corpus_as_postgres_with_c_does
+
+docs-sql: ## Write docs/sql.md anew: the corpus, the differences, the functions of Postgres beside ours
+	@tools/install-packages.sh cargo cc postgres redis
+	DOCS_FILL=1 cargo test --release $(LOCKED) --test it -- --nocapture sql_docs::the_documentation_says_what_the_code_knows
+
+sqlfuzz: ## Ask Postgres and the engine random statements for an hour, or for FINDER_SECONDS, from FINDER_SEED or the time of day
+	@tools/install-packages.sh cargo cc postgres redis
+	FINDER_SECONDS=$${FINDER_SECONDS:-3600} FINDER_SEED=$${FINDER_SEED:-$$(date +%s)} \
+		cargo test --release $(LOCKED) --test it -- --nocapture finder::
 
 bench: ## Run the benchmarks
 	@tools/install-packages.sh cargo cc

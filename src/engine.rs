@@ -9,22 +9,28 @@
 mod catalog;
 mod failure;
 mod gate;
+mod guard;
 mod interrupt;
 mod interval;
 mod run;
 mod runtime;
 mod table;
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use datafusion::{common::ParamValues, execution::SessionState, logical_expr::LogicalPlan, scalar::ScalarValue};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::{
     error::{Code, Error, Result},
-    sql::{ReadOnlySql, shown_name},
+    sql::{Collation, Dialect, EnumType, ReadOnlySql, shown_name},
     store::{Digest, Manifest, SnapshotVersion, Store, TableName},
 };
 
@@ -44,6 +50,10 @@ struct Inner {
     tables: HashMap<TableName, Arc<table::SnapshotTable>>,
     search_path: Vec<String>,
     runtime: EngineRuntime,
+    /// The source's enums, by name.
+    enums: Vec<EnumType>,
+    /// By the session's time zone.
+    dialects: Mutex<HashMap<Tz, Arc<Dialect>>>,
 }
 
 /// A statement that has been planned against one engine, with its parameters still open.
@@ -96,7 +106,14 @@ impl Engine {
         }
         // As Postgres's default search path: public before others.
         search_path.sort_by_key(|schema| schema != "public");
-        Ok(Self(Arc::new(Inner { manifest, tables, search_path, runtime: runtime.clone() })))
+        let mut enums: Vec<EnumType> = Vec::new();
+        for column in manifest.tables.iter().flat_map(|table| &table.columns) {
+            if !column.enum_labels.is_empty() && !enums.iter().any(|had| had.name == column.postgres_type) {
+                enums.push(EnumType { name: column.postgres_type.clone(), labels: column.enum_labels.clone().into() });
+            }
+        }
+        let (runtime, dialects) = (runtime.clone(), Mutex::default());
+        Ok(Self(Arc::new(Inner { manifest, tables, search_path, runtime, enums, dialects })))
     }
 
     /// The snapshot.
@@ -155,7 +172,10 @@ impl Engine {
             .enumerate()
             .map(|(index, data_type)| Arc::new(Field::new(format!("${}", index + 1), data_type, true)))
             .collect();
-        let plan = catalog::plan(self, &state, sql.statement().clone(), fields).map_err(failed)?;
+        let dialect = self.dialect(&context.time_zone)?;
+        let plan = catalog::plan(self, &state, &dialect, sql.statement().clone(), fields)
+            .and_then(|plan| dialect.settled(plan))
+            .map_err(failed)?;
         gate::allow(&plan)?;
         let facts = gate::facts(&plan, self).map_err(failed)?;
         // Types settle in analysis: literals, coercions and our own rules.
@@ -163,6 +183,18 @@ impl Engine {
             state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {}).map_err(failed)?;
         let schema = shown(analyzed.schema().inner());
         Ok(Prepared { plan, engine: self.clone(), context: context.clone(), schema, facts })
+    }
+
+    /// Postgres's SQL as the source speaks it.
+    fn dialect(&self, time_zone: &str) -> Result<Arc<Dialect>> {
+        let zone = runtime::zone_of(time_zone)?;
+        let mut dialects = self.0.dialects.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let source = &self.0.manifest.source.collation;
+            let collation = Collation::of_database(&source.provider, &source.locale);
+            Arc::new(Dialect::new(zone, collation, &self.0.enums, self.0.runtime.prototype()))
+        };
+        Ok(Arc::clone(dialects.entry(zone).or_insert_with(make)))
     }
 
     fn resolve(&self, schema: Option<&str>, table: &str) -> Option<&Arc<table::SnapshotTable>> {
@@ -211,7 +243,7 @@ impl Prepared {
             let bound = plan.with_param_values(ParamValues::from(values));
             Ok((bound.map_err(|error| failure::from_datafusion(error, None))?, state))
         };
-        run::start(&self.engine.0.runtime, make, deadline).await
+        run::start(&self.engine.0.runtime, Arc::clone(&self.schema), make, deadline).await
     }
 }
 

@@ -6,27 +6,45 @@
 
 mod aggregates;
 mod arithmetic;
+mod collation;
+mod decorrelate;
+mod dialect;
+pub mod differences;
+mod enums;
 mod forms;
+mod function;
 mod functions;
+mod interval_sum;
+mod keyed;
 mod labels;
+mod library;
 mod literal;
 mod operators;
+mod order;
 mod parameter;
 mod percentile;
-mod rounding;
 mod shape;
+mod single;
+mod spread;
 mod statement;
+mod strict;
 mod temporal;
-mod to_char;
 mod type_names;
 mod type_planner;
 
-pub use functions::install_functions;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::ScalarUDF;
+
+pub use collation::Collation;
+pub use dialect::Dialect;
+pub use enums::EnumType;
+pub use functions::{install_functions, is_aggregate, is_window};
 pub use labels::shown_name;
-pub use operators::PostgresOperators;
+pub use order::COLLATION_KEY;
 pub use parameter::{Numeric, ParameterType, ParameterValue, ScalarType};
 pub use statement::{Placeholder, ReadOnlySql, StatementLimits, quote_literal};
-pub use type_planner::PostgresTypes;
 
 /// Field metadata that names a column's Postgres type (`pg_type.typname`) where the Arrow type does not say it all: `uuid`,
 /// `jsonb`, `varchar`, an enum's own name.
@@ -35,3 +53,10 @@ pub const PG_TYPE_KEY: &str = "pg_type";
 /// Field metadata of a `char(n)` column: its length in characters. Its spaces at the end mean nothing to comparisons, lengths and
 /// casts, so that its values are held without them, and shown with them.
 pub const CHAR_LENGTH_KEY: &str = "pg_char_length";
+
+/// The type of an array column whose elements are `element` (`pg_type.typname`) and that is declared as `declared`, and the function that
+/// makes it of Postgres's text; none for elements that queries see as text.
+#[must_use]
+pub fn array_column(element: &str, declared: &str) -> Option<(DataType, Arc<ScalarUDF>)> {
+    function::array_reader(element, declared)
+}

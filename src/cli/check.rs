@@ -1,16 +1,22 @@
 //! `pilaster check`
 
-use std::{io::Write, process::ExitCode};
+use std::{fmt::Write as _, io::Write as _, process::ExitCode};
+
+use arrow::datatypes::SchemaRef;
 
 use super::build;
 use crate::{
     config::Config,
     error::{Code, Error, Result},
     output::postgres_type_name,
+    sql::differences::{Effect, Found, find},
 };
 
-/// Plans every named query against the newest snapshot. What is wrong is listed, all of it; the exit code says whether anything
-/// is.
+/// Where the lines below a query's first begin.
+const INDENT: &str = "             ";
+
+/// Plans every named query against the newest snapshot, and says of each whether its answer is Postgres's. What is wrong is listed,
+/// all of it; the exit code says whether anything is. A query that is different is not wrong: somebody has to know.
 pub(super) async fn run(config: Config) -> Result<ExitCode> {
     build::schedule(&config)?;
     build::run_options(&config)?;
@@ -24,46 +30,62 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
         )
         .with_hint("take one with pilaster snapshot")
     })?;
-    let mut report =
-        format!("snapshot {} as of {}\n", engine.version(), engine.as_of().format("%Y-%m-%d %H:%M:%S UTC"));
+    let mut report = Report::default();
+    let _ =
+        writeln!(report.text, "snapshot {} as of {}", engine.version(), engine.as_of().format("%Y-%m-%d %H:%M:%S UTC"));
     let catalog = service.library().catalog();
-    let mut broken = 0;
     for (path, error) in &catalog.broken {
-        broken += 1;
-        report.push_str(&problem(&path.display().to_string(), error));
+        // Only to say the line; a file that cannot be read has none.
+        let text = std::fs::read_to_string(config.queries.folder.join(path)).unwrap_or_default();
+        report.add(&path.display().to_string(), &text, &Verdict::Broken(error.clone()));
     }
     for query in catalog.queries.values() {
-        let name = format!("{}/{}", query.dashboard, query.name);
-        let columns = service.describe(query).await.and_then(|schema| {
-            if let Some(field) = schema.fields().iter().find(|field| is_unnamed(field.name())) {
-                return Err(Error::new(Code::InvalidConfig, format!("the column {:?} has no name", field.name()))
-                    .with_hint("name every column with AS, so that both backends agree"));
-            }
-            Ok(schema)
-        });
-        match columns {
-            Ok(schema) => {
-                let columns: Vec<String> = schema
-                    .fields()
-                    .iter()
-                    .map(|field| format!("{} {}", field.name(), postgres_type_name(field)))
-                    .collect();
-                report.push_str(&format!("ok      {name}: {}\n", columns.join(", ")));
-            }
-            Err(error) => {
-                broken += 1;
-                report.push_str(&problem(&name, &error));
-            }
+        let verdict = judge(service.describe(query).await, find(&query.sql));
+        report.add(&format!("{}/{}", query.dashboard, query.name), query.sql.text(), &verdict);
+    }
+    report.finish(catalog.queries.len());
+    // A reader that stops reading has seen enough.
+    drop(std::io::stdout().lock().write_all(report.text.as_bytes()));
+    Ok(if report.fails() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// How a query's answer stands to Postgres's.
+enum Verdict {
+    /// The same.
+    Equal(SchemaRef),
+    /// There is one, which may be another.
+    Different(SchemaRef, Vec<Found>),
+    /// There is none: the planner says why, or the table does.
+    Unsupported(Option<Error>, Vec<Found>),
+    /// The file is wrong.
+    Broken(Error),
+}
+
+fn judge(planned: Result<SchemaRef>, found: Vec<Found>) -> Verdict {
+    // Each difference once, at its first place.
+    let mut first: Vec<Found> = Vec::new();
+    for place in found {
+        if !first.iter().any(|had| had.difference.key == place.difference.key) {
+            first.push(place);
         }
     }
-    let count = catalog.queries.len();
-    report.push_str(&match broken {
-        0 => format!("{count} queries, all well\n"),
-        _ => format!("{count} queries, {broken} problems\n"),
-    });
-    // A reader that stops reading has seen enough.
-    drop(std::io::stdout().lock().write_all(report.as_bytes()));
-    Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let (unsupported, different): (Vec<_>, Vec<_>) =
+        first.into_iter().partition(|found| found.difference.effect == Effect::Unsupported);
+    match planned {
+        Err(error) if matches!(error.code(), Code::InvalidSql | Code::UnsupportedSql | Code::InvalidValue) => {
+            Verdict::Unsupported(Some(error), unsupported)
+        }
+        Err(error) => Verdict::Broken(error),
+        Ok(schema) => match schema.fields().iter().find(|field| is_unnamed(field.name())) {
+            Some(field) => Verdict::Broken(
+                Error::new(Code::InvalidConfig, format!("the column {:?} has no name", field.name()))
+                    .with_hint("name every column with AS, so that both backends agree"),
+            ),
+            None if !unsupported.is_empty() => Verdict::Unsupported(None, unsupported),
+            None if !different.is_empty() => Verdict::Different(schema, different),
+            None => Verdict::Equal(schema),
+        },
+    }
 }
 
 /// What Postgres calls a column that has no better name.
@@ -71,8 +93,108 @@ fn is_unnamed(name: &str) -> bool {
     name == "?column?"
 }
 
-fn problem(name: &str, error: &Error) -> String {
-    let place = error.position().map(|position| format!(" at character {position}")).unwrap_or_default();
-    let hint = error.hint().map(|hint| format!("\n        hint: {hint}")).unwrap_or_default();
-    format!("BROKEN  {name}{place}: {error}{hint}\n")
+#[derive(Default)]
+struct Report {
+    text: String,
+    equal: usize,
+    different: usize,
+    unsupported: usize,
+    broken: usize,
+}
+
+impl Report {
+    /// `file` is the text of the query's file.
+    fn add(&mut self, name: &str, file: &str, verdict: &Verdict) {
+        match verdict {
+            Verdict::Equal(schema) => {
+                self.equal += 1;
+                self.line("equal", format_args!("{name}: {}", columns(schema)));
+            }
+            Verdict::Different(schema, found) => {
+                self.different += 1;
+                self.line("different", format_args!("{name}: {}", columns(schema)));
+                self.places(file, found);
+            }
+            Verdict::Unsupported(error, found) => {
+                self.unsupported += 1;
+                match error {
+                    Some(error) => self.error("unsupported", name, file, error),
+                    None => self.line("unsupported", format_args!("{name}: it is planned, and fails when it runs")),
+                }
+                self.places(file, found);
+            }
+            Verdict::Broken(error) => {
+                self.broken += 1;
+                self.error("BROKEN", name, file, error);
+            }
+        }
+    }
+
+    fn line(&mut self, verdict: &str, rest: std::fmt::Arguments<'_>) {
+        let _ = writeln!(self.text, "{verdict:<12} {rest}");
+    }
+
+    fn error(&mut self, verdict: &str, name: &str, file: &str, error: &Error) {
+        let place = error.position().map(|position| format!(" {}", line_and_column(file, position)));
+        self.line(verdict, format_args!("{name}{}: {error}", place.unwrap_or_default()));
+        if let Some(hint) = error.hint() {
+            let _ = writeln!(self.text, "{INDENT}hint: {hint}");
+        }
+    }
+
+    fn places(&mut self, file: &str, found: &[Found]) {
+        for Found { difference, position } in found {
+            let _ = write!(
+                self.text,
+                "{INDENT}{} {} ({})\n{INDENT}  PostgreSQL: {}\n{INDENT}  here: {}\n{INDENT}  mend: {}\n",
+                line_and_column(file, *position),
+                difference.construct,
+                difference.key,
+                difference.postgres,
+                difference.engine,
+                difference.mend,
+            );
+        }
+    }
+
+    fn finish(&mut self, queries: usize) {
+        let Self { equal, different, unsupported, broken, .. } = *self;
+        let _ = writeln!(
+            self.text,
+            "{queries} queries: {equal} equal, {different} different, {unsupported} unsupported, {broken} broken"
+        );
+    }
+
+    fn fails(&self) -> bool {
+        self.unsupported + self.broken > 0
+    }
+}
+
+fn columns(schema: &SchemaRef) -> String {
+    let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), postgres_type_name(field)));
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+/// As editors count, from a position in characters from 1.
+fn line_and_column(file: &str, position: usize) -> String {
+    let before: String = file.chars().take(position.saturating_sub(1)).collect();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+    format!("{line}:{column}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_lines_and_columns() {
+        let check = |position: usize, expect: &str| {
+            assert_eq!(line_and_column("-- é\nSELECT\n  x", position), expect, "{position}");
+        };
+        check(1, "1:1");
+        check(4, "1:4");
+        check(6, "2:1");
+        check(15, "3:3");
+    }
 }

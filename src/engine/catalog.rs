@@ -5,11 +5,13 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::{
     catalog::{TableFunctionArgs, cte_worktable::CteWorkTable},
-    common::{DFSchema, DataFusionError, Result, ScalarValue, TableReference, config::ConfigOptions},
-    datasource::provider_as_source,
+    common::{
+        DFSchema, DataFusionError, Result, ScalarValue, TableReference, config::ConfigOptions, tree_node::Transformed,
+    },
+    datasource::{provider_as_source, source_as_provider},
     execution::SessionState,
     logical_expr::{
-        AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+        AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableScanBuilder, TableSource, WindowUDF,
         planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner},
         simplify::SimplifyContext,
     },
@@ -20,13 +22,14 @@ use datafusion::{
     },
 };
 
-use super::{Engine, no_such_table};
-use crate::sql::PostgresTypes;
+use super::{Engine, no_such_table, table::SnapshotTable};
+use crate::sql::{Dialect, is_aggregate, is_window};
 
 /// Makes a logical plan of a statement whose parameters are `$1`, `$2`, … with these types.
 pub(super) fn plan(
     engine: &Engine,
     state: &SessionState,
+    dialect: &Dialect,
     statement: Statement,
     parameters: Vec<FieldRef>,
 ) -> Result<LogicalPlan> {
@@ -38,10 +41,29 @@ pub(super) fn plan(
         .with_collect_spans(options.collect_spans)
         .with_default_null_ordering(NullOrdering::NullsMax);
     let time_zone: Arc<str> = state.config_options().execution.time_zone.as_deref().unwrap_or("UTC").into();
-    let names = Names { engine, state, time_zone };
+    let names = Names { engine, state, dialect, time_zone };
     let parameters = parameters.into_iter().map(Some).collect();
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters);
-    SqlToRel::new_with_options(&names, options).sql_statement_to_plan_with_context(statement, &mut context)
+    let plan =
+        SqlToRel::new_with_options(&names, options).sql_statement_to_plan_with_context(statement, &mut context)?;
+    without_keys(plan)
+}
+
+/// The plan without what was known of rows by their tables' keys; see [`SnapshotTable::without_key`].
+fn without_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let forget = |node: LogicalPlan| -> Result<Transformed<LogicalPlan>> {
+        let LogicalPlan::TableScan(scan) = &node else { return node.recompute_schema().map(Transformed::yes) };
+        let provider = source_as_provider(&scan.source)?;
+        let Some(table) = provider.downcast_ref::<SnapshotTable>() else { return Ok(Transformed::no(node)) };
+        let source = provider_as_source(Arc::new(table.without_key()));
+        let made = TableScanBuilder::new(scan.table_name.clone(), source)
+            .with_projection(scan.projection.clone())
+            .with_filters(scan.filters.clone())
+            .with_fetch(scan.fetch)
+            .build()?;
+        Ok(Transformed::yes(LogicalPlan::TableScan(made)))
+    };
+    Ok(plan.transform_up_with_subqueries(forget)?.data)
 }
 
 /// Functions in FROM count in 64 bits.
@@ -57,6 +79,7 @@ fn widened(argument: Expr) -> Expr {
 struct Names<'a> {
     engine: &'a Engine,
     state: &'a SessionState,
+    dialect: &'a Dialect,
     time_zone: Arc<str>,
 }
 
@@ -96,7 +119,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        self.state.expr_planners()
+        self.dialect.expr_planners()
     }
 
     fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
@@ -104,11 +127,11 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
-        Some(Arc::new(PostgresTypes { time_zone: Arc::clone(&self.time_zone) }))
+        Some(Arc::clone(self.dialect.type_planner()))
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.state.scalar_functions().get(name).cloned()
+        self.dialect.function(name).cloned()
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -116,11 +139,11 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(name).cloned()
+        self.state.aggregate_functions().get(name).filter(|_| is_aggregate(name)).cloned()
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
-        self.state.window_functions().get(name).cloned()
+        self.state.window_functions().get(name).filter(|_| is_window(name)).cloned()
     }
 
     fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
@@ -132,7 +155,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn udf_names(&self) -> Vec<String> {
-        self.state.scalar_functions().keys().cloned().collect()
+        self.dialect.function_names().cloned().collect()
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {

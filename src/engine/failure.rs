@@ -95,12 +95,47 @@ fn from_plan(message: &str) -> Error {
             .with_sqlstate("42883")
             .with_hint("no function of that name takes arguments of these types; a cast may help");
     }
+    if let Some(name) = missing_type(message) {
+        return Error::new(Code::InvalidSql, format!("type \"{name}\" does not exist"))
+            .with_sqlstate("42704")
+            .with_hint("types are Postgres's own and the enums of the source");
+    }
     let error = Error::new(Code::InvalidSql, tidy(message));
     if message.contains("Invalid function") || message.contains("function") && message.contains("not found") {
         error.with_sqlstate("42883").with_hint("check its name and the types of its arguments")
     } else {
-        error.with_sqlstate("42601")
+        error.with_sqlstate(state_of(message))
     }
+}
+
+/// The library's messages, by a part of each, with Postgres's code for it.
+const STATES: &[(&str, &str)] = &[
+    ("must appear in the GROUP BY clause", "42803"),
+    ("must be in GROUP BY", "42803"),
+    ("Aggregate functions are not allowed", "42803"),
+    ("aggregate function", "42803"),
+    ("Nested aggregate", "42803"),
+    ("Window function", "42P20"),
+    ("window function", "42P20"),
+    ("ORDER BY expressions", "42P10"),
+    ("not in select list", "42P10"),
+    ("Order by column out of bounds", "42P10"),
+    ("Cannot find column with position", "42P10"),
+    ("LIMIT must be", "2201W"),
+    ("OFFSET must be", "2201X"),
+    ("is used more than once", "42712"),
+    ("duplicate alias", "42712"),
+    ("have different number of columns", "42601"),
+];
+
+fn state_of(message: &str) -> &'static str {
+    STATES.iter().find(|(part, _)| message.contains(part)).map_or("42601", |(_, state)| state)
+}
+
+/// A cast is a call of a function that has the type's name.
+fn missing_type(message: &str) -> Option<&str> {
+    let rest = &message[message.find("Invalid function '::")? + "Invalid function '::".len()..];
+    rest.split('\'').next()
 }
 
 /// The call of a function that takes no such arguments, as Postgres writes it: `sum(text)`.

@@ -30,7 +30,10 @@ use datafusion::{
     },
 };
 
-use super::run::{cancelled, too_late};
+use super::{
+    guard::guarded_expression,
+    run::{cancelled, too_late},
+};
 
 /// Whether a query is to go on.
 #[derive(Debug)]
@@ -65,22 +68,23 @@ pub(super) fn interruptible(
     plan: Arc<dyn ExecutionPlan>,
     interrupt: &Arc<Interrupt>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let wrap = |filter: &JoinFilter| {
-        let expression = Condition { inner: Arc::clone(filter.expression()), interrupt: Arc::clone(interrupt) };
+    let wrap = |filter: &JoinFilter| -> Result<Option<JoinFilter>> {
+        let inner = guarded_expression(Arc::clone(filter.expression()))?.data;
+        let expression = Condition { inner, interrupt: Arc::clone(interrupt) };
         let schema = Arc::clone(filter.schema());
-        Some(JoinFilter::new(Arc::new(expression), filter.column_indices().to_vec(), schema))
+        Ok(Some(JoinFilter::new(Arc::new(expression), filter.column_indices().to_vec(), schema)))
     };
     plan.transform_up(|node| {
         if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>()
             && let Some(filter) = join.filter()
         {
-            let made = NestedLoopJoinExecBuilder::from(join).with_filter(wrap(filter)).build()?;
+            let made = NestedLoopJoinExecBuilder::from(join).with_filter(wrap(filter)?).build()?;
             return Ok(Transformed::yes(Arc::new(made) as _));
         }
         if let Some(join) = node.downcast_ref::<HashJoinExec>()
             && let Some(filter) = join.filter()
         {
-            return Ok(Transformed::yes(join.builder().with_filter(wrap(filter)).build_exec()?));
+            return Ok(Transformed::yes(join.builder().with_filter(wrap(filter)?).build_exec()?));
         }
         if let Some(join) = node.downcast_ref::<SortMergeJoinExec>()
             && let Some(filter) = join.filter()
@@ -89,7 +93,7 @@ pub(super) fn interruptible(
                 Arc::clone(&join.left),
                 Arc::clone(&join.right),
                 join.on.clone(),
-                wrap(filter),
+                wrap(filter)?,
                 join.join_type,
                 join.sort_options.clone(),
                 join.null_equality,

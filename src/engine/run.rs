@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringViewArray},
     compute::{CastOptions, cast_with_options},
-    datatypes::{DataType, Field, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef},
     util::display::FormatOptions,
 };
 use datafusion::{
@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     EngineRuntime,
     failure::from_datafusion,
+    guard::guarded,
     interrupt::{Interrupt, interruptible},
 };
 use crate::{
@@ -83,8 +84,14 @@ pub(super) async fn within<T>(deadline: Instant, task: JoinHandle<T>) -> Result<
     }
 }
 
-/// Optimises and starts the plan that `make` gives, all on the engine's threads.
-pub(super) async fn start<F>(runtime: &EngineRuntime, make: F, deadline: Instant) -> Result<Execution>
+/// Optimises and starts the plan that `make` gives, all on the engine's threads. The columns are those of `schema`, which is what was
+/// planned: names of types do not survive all that the optimiser does.
+pub(super) async fn start<F>(
+    runtime: &EngineRuntime,
+    schema: SchemaRef,
+    make: F,
+    deadline: Instant,
+) -> Result<Execution>
 where
     F: FnOnce() -> Result<(LogicalPlan, SessionState)> + Send + 'static,
 {
@@ -92,7 +99,7 @@ where
     let interrupt = Interrupt::new(deadline);
     let noticed = Arc::clone(&interrupt);
     let task = runtime.spawn(async move {
-        let last = match pump(make, deadline, &noticed, &sender).await {
+        let last = match pump(make, &schema, deadline, &noticed, &sender).await {
             Ok(()) => Message::Done,
             Err(error) => Message::Failed(error),
         };
@@ -122,7 +129,13 @@ async fn next(receiver: &mut mpsc::Receiver<Message>, deadline: Instant) -> Resu
     tokio::time::timeout_at(deadline.into(), receiver.recv()).await.map_err(|_| too_late())
 }
 
-async fn pump<F>(make: F, deadline: Instant, interrupt: &Arc<Interrupt>, sender: &mpsc::Sender<Message>) -> Result<()>
+async fn pump<F>(
+    make: F,
+    planned: &SchemaRef,
+    deadline: Instant,
+    interrupt: &Arc<Interrupt>,
+    sender: &mpsc::Sender<Message>,
+) -> Result<()>
 where
     F: FnOnce() -> Result<(LogicalPlan, SessionState)>,
 {
@@ -133,11 +146,12 @@ where
     }))
     .await?;
     drop(plan);
+    let physical = guarded(physical).map_err(|error| from_datafusion(error, None))?;
     let physical = interruptible(physical, interrupt).map_err(|error| from_datafusion(error, None))?;
     let mut batches: SendableRecordBatchStream =
         execute_stream(physical, state.task_ctx()).map_err(|error| from_datafusion(error, None))?;
     let send = |message| async { sender.send(message).await.map_err(|_| cancelled()) };
-    let schema = super::shown(&batches.schema());
+    let schema = merged(planned, &batches.schema())?;
     send(Message::Schema(Arc::clone(&schema))).await?;
     loop {
         let batch = tokio::select! {
@@ -151,6 +165,18 @@ where
             None => return Ok(()),
         }
     }
+}
+
+/// What was planned; a column may be NULL if either says so.
+fn merged(planned: &SchemaRef, running: &SchemaRef) -> Result<SchemaRef> {
+    if planned.fields().len() != running.fields().len() {
+        return Err(Error::internal("the plan lost a column"));
+    }
+    let fields = planned.fields().iter().zip(running.fields()).map(|(planned, running)| {
+        let nullable = planned.is_nullable() || running.is_nullable();
+        planned.as_ref().clone().with_nullable(nullable)
+    });
+    Ok(Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), planned.metadata().clone())))
 }
 
 trait NextOrEnd {

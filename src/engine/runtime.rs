@@ -3,22 +3,22 @@
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use datafusion::{
     execution::{
-        SessionState, SessionStateBuilder, SessionStateDefaults,
+        SessionState, SessionStateBuilder,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool},
         object_store::ObjectStoreUrl,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
-    logical_expr::planner::ExprPlanner,
     prelude::SessionConfig,
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 use crate::{
     error::{Code, Error, Result},
-    sql::{PostgresOperators, PostgresTypes, install_functions},
+    sql::install_functions,
     store::Store,
 };
 
@@ -117,11 +117,7 @@ impl EngineRuntime {
     pub(super) fn session(&self, as_of: DateTime<Utc>, time_zone: &str) -> Result<SessionState> {
         let mut state = self.0.prototype.clone();
         if time_zone != "UTC" {
-            let zone: chrono_tz::Tz = time_zone.parse().map_err(|_| {
-                Error::new(Code::InvalidParameter, format!("time zone {time_zone:?} is not known"))
-                    .with_sqlstate("22023")
-                    .with_hint("use a name of the IANA database, for example Europe/Berlin")
-            })?;
+            let zone = zone_of(time_zone)?;
             state.config_mut().options_mut().execution.time_zone = Some(zone.name().to_owned());
         }
         let config = Arc::clone(state.config_options());
@@ -132,6 +128,11 @@ impl EngineRuntime {
         Ok(state)
     }
 
+    /// The session that others start from.
+    pub(super) fn prototype(&self) -> &SessionState {
+        &self.0.prototype
+    }
+
     /// Runs `work` on the engine's threads.
     pub(super) fn spawn<F>(&self, work: F) -> JoinHandle<F::Output>
     where
@@ -140,6 +141,14 @@ impl EngineRuntime {
     {
         self.0.threads.0.as_ref().expect("the threads end only when the last clone is dropped").spawn(work)
     }
+}
+
+pub(super) fn zone_of(name: &str) -> Result<Tz> {
+    name.parse().map_err(|_| {
+        Error::new(Code::InvalidParameter, format!("time zone {name:?} is not known"))
+            .with_sqlstate("22023")
+            .with_hint("use a name of the IANA database, for example Europe/Berlin")
+    })
 }
 
 /// Each store has a URL of its own, so that two stores of one process stay apart.
@@ -159,15 +168,8 @@ fn prototype(environment: Arc<RuntimeEnv>, threads: usize) -> datafusion::common
     options.execution.time_zone = Some("UTC".into());
     // Bounded memory: by default a sort that cannot be pushed down may buffer a GiB.
     options.execution.sort_pushdown_buffer_capacity = 64 << 20;
-    // Ours come first: the library's own know nothing of Postgres.
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(PostgresOperators::default())];
-    planners.extend(SessionStateDefaults::default_expr_planners());
-    let mut state = SessionStateBuilder::new_with_default_features()
-        .with_expr_planners(planners)
-        .with_config(config)
-        .with_runtime_env(environment)
-        .with_type_planner(Arc::new(PostgresTypes { time_zone: "UTC".into() }))
-        .build();
+    let mut state =
+        SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(environment).build();
     install_functions(&mut state)?;
     Ok(state)
 }

@@ -10,7 +10,10 @@ use arrow::{
 use async_trait::async_trait;
 use datafusion::{
     catalog::{Session, TableProvider},
-    common::{ColumnStatistics, DataFusionError, Result as PlanResult, ScalarValue, Statistics, stats::Precision},
+    common::{
+        ColumnStatistics, Constraint, Constraints, DataFusionError, Result as PlanResult, ScalarValue, Statistics,
+        stats::Precision,
+    },
     config::TableParquetOptions,
     datasource::{
         listing::PartitionedFile,
@@ -22,7 +25,7 @@ use datafusion::{
         table_schema::TableSchema,
     },
     execution::object_store::ObjectStoreUrl,
-    logical_expr::{Expr, TableProviderFilterPushDown, TableType},
+    logical_expr::{Expr, ScalarUDF, TableProviderFilterPushDown, TableType},
     physical_expr::ScalarFunctionExpr,
     physical_plan::{
         ExecutionPlan, PhysicalExpr, empty::EmptyExec, expressions::Column, metrics::ExecutionPlanMetricsSet,
@@ -34,7 +37,7 @@ use parquet::{arrow::arrow_reader::ArrowReaderOptions, file::metadata::PageIndex
 use super::{EngineRuntime, interval, runtime::store_url};
 use crate::{
     error::{Code, Error, Result},
-    sql::{CHAR_LENGTH_KEY, PG_TYPE_KEY},
+    sql::{CHAR_LENGTH_KEY, COLLATION_KEY, PG_TYPE_KEY, array_column},
     store::{self, ColumnType, Store, TableName},
 };
 
@@ -46,24 +49,39 @@ pub(super) struct SnapshotTable {
     /// As the files hold it, but for text and bytes, which are read as views.
     stored: TableSchema,
     statistics: Statistics,
+    /// The primary key, by which other columns are known where it is grouped by.
+    constraints: Constraints,
     files: Arc<[PartitionedFile]>,
     url: ObjectStoreUrl,
     readers: Arc<CachedParquetFileReaderFactory>,
+    /// For each column, what makes the values that queries see of those that the files hold.
+    conversions: Vec<Option<Arc<ScalarUDF>>>,
 }
 
 impl SnapshotTable {
     pub(super) fn new(store: &Store, table: &store::Table, runtime: &EngineRuntime) -> Result<Self> {
         let field = |column: &store::Column, data_type: DataType| {
             let field = Field::new(&column.name, data_type, column.nullable);
-            let Some(name) = postgres_name(column) else { return field };
-            let mut metadata = HashMap::from([(PG_TYPE_KEY.to_owned(), name.to_owned())]);
+            let mut metadata = HashMap::new();
+            if let Some(name) = postgres_name(column) {
+                metadata.insert(PG_TYPE_KEY.to_owned(), name.to_owned());
+            }
+            if let Some(name) = &column.collation {
+                metadata.insert(COLLATION_KEY.to_owned(), name.clone());
+            }
             if let Some(length) = char_length(column) {
                 metadata.insert(CHAR_LENGTH_KEY.to_owned(), length.to_owned());
             }
             field.with_metadata(metadata)
         };
-        let seen: Vec<Field> =
-            table.columns.iter().map(|column| field(column, seen_type(column.column_type))).collect();
+        let (seen, conversions): (Vec<Field>, Vec<Option<Arc<ScalarUDF>>>) = table
+            .columns
+            .iter()
+            .map(|column| {
+                let (data_type, conversion) = seen_type(column);
+                (field(column, data_type), conversion)
+            })
+            .unzip();
         let stored: Vec<Field> =
             table.columns.iter().map(|column| field(column, read_type(column.column_type))).collect();
         let stored = Arc::new(Schema::new(stored));
@@ -87,11 +105,29 @@ impl SnapshotTable {
             name: table.name.clone(),
             schema: Arc::new(Schema::new(seen)),
             statistics: merge(&stored, &of_files),
+            constraints: primary_key(table),
             stored: TableSchema::builder(stored).build(),
             files: files.into(),
             url: store_url(store),
             readers: Arc::new(CachedParquetFileReaderFactory::new(objects, footers)),
+            conversions,
         })
+    }
+
+    /// The table without its primary key. The engine takes rows for unique by it even where they have been multiplied, so that only the
+    /// planner, which lets a table's columns through where its key is grouped by, is to know of it.
+    pub(super) fn without_key(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            schema: Arc::clone(&self.schema),
+            stored: self.stored.clone(),
+            statistics: self.statistics.clone(),
+            constraints: Constraints::default(),
+            files: Arc::clone(&self.files),
+            url: self.url.clone(),
+            readers: Arc::clone(&self.readers),
+            conversions: self.conversions.clone(),
+        }
     }
 
     pub(super) fn name(&self) -> &TableName {
@@ -127,9 +163,11 @@ impl SnapshotTable {
             schema: there(&self.schema),
             stored: TableSchema::builder(there(self.stored.file_schema())).build(),
             statistics,
+            constraints: self.constraints.clone(),
             files: Arc::clone(&self.files),
             url: self.url.clone(),
             readers: Arc::clone(&self.readers),
+            conversions: self.conversions.clone(),
         })
     }
 
@@ -160,29 +198,26 @@ impl SnapshotTable {
         groups.into_iter().map(FileGroup::new).collect()
     }
 
-    /// Makes intervals of their parts, above the scan; only where the query asks for one.
-    fn with_intervals(&self, scan: Arc<dyn ExecutionPlan>, projection: &[usize]) -> PlanResult<Arc<dyn ExecutionPlan>> {
-        let is_interval = |index: &usize| matches!(self.schema.field(*index).data_type(), DataType::Interval(_));
-        if !projection.iter().any(is_interval) {
+    /// Makes what queries see of what the files hold, above the scan; only where the query asks for such a column.
+    fn converted(&self, scan: Arc<dyn ExecutionPlan>, projection: &[usize]) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        if !projection.iter().any(|index| self.conversions[*index].is_some()) {
             return Ok(scan);
         }
-        let function = interval::function();
         let expressions = projection
             .iter()
             .enumerate()
             .map(|(position, index)| {
                 let field = self.schema.field(*index);
                 let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), position));
-                let expression: Arc<dyn PhysicalExpr> = if is_interval(index) {
-                    Arc::new(ScalarFunctionExpr::new(
+                let expression: Arc<dyn PhysicalExpr> = match &self.conversions[*index] {
+                    Some(function) => Arc::new(ScalarFunctionExpr::new(
                         function.name(),
-                        Arc::clone(&function),
+                        Arc::clone(function),
                         vec![column],
                         Arc::new(field.clone()),
                         Arc::default(),
-                    ))
-                } else {
-                    column
+                    )),
+                    None => column,
                 };
                 (expression, field.name().clone())
             })
@@ -195,6 +230,10 @@ impl SnapshotTable {
 impl TableProvider for SnapshotTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.constraints)
     }
 
     fn table_type(&self) -> TableType {
@@ -224,7 +263,7 @@ impl TableProvider for SnapshotTable {
             .with_projection_indices(Some(projection.clone()))?
             .with_limit(limit)
             .build();
-        self.with_intervals(DataSourceExec::from_data_source(config), &projection)
+        self.converted(DataSourceExec::from_data_source(config), &projection)
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> PlanResult<Vec<TableProviderFilterPushDown>> {
@@ -243,12 +282,29 @@ impl fmt::Debug for SnapshotTable {
     }
 }
 
-/// The type that queries see.
-fn seen_type(column_type: ColumnType) -> DataType {
-    match column_type {
-        ColumnType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
-        other => read_type(other),
+fn primary_key(table: &store::Table) -> Constraints {
+    let place = |name: &String| table.columns.iter().position(|column| column.name == *name);
+    match table.primary_key.iter().map(place).collect::<Option<Vec<_>>>() {
+        Some(places) if !places.is_empty() => Constraints::new_unverified(vec![Constraint::PrimaryKey(places)]),
+        _ => Constraints::default(),
     }
+}
+
+/// The type that queries see, and what makes it of the files'.
+fn seen_type(column: &store::Column) -> (DataType, Option<Arc<ScalarUDF>>) {
+    if column.column_type == ColumnType::Interval {
+        return (DataType::Interval(IntervalUnit::MonthDayNano), Some(interval::function()));
+    }
+    match array_of(column) {
+        Some((data_type, reader)) => (data_type, Some(reader)),
+        None => (read_type(column.column_type), None),
+    }
+}
+
+/// An array travels as Postgres's text of it.
+fn array_of(column: &store::Column) -> Option<(DataType, Arc<ScalarUDF>)> {
+    let element = column.postgres_type.strip_prefix('_').filter(|_| column.treatment == store::Treatment::Text)?;
+    array_column(element, &column.declared_type)
 }
 
 /// The type that the reader makes of the files' type.
@@ -296,9 +352,10 @@ fn file_statistics(table: &store::Table, file: &store::DataFile) -> Result<Stati
         .iter()
         .zip(&file.columns)
         .map(|(column, known)| {
+            let is_array = array_of(column).is_some();
             let bound = |text: &Option<String>| match text {
-                Some(text) => parse_bound(text, &read_type(column.column_type)).map(Precision::Exact),
-                None => Ok(Precision::Absent),
+                Some(text) if !is_array => parse_bound(text, &read_type(column.column_type)).map(Precision::Exact),
+                _ => Ok(Precision::Absent),
             };
             Ok(ColumnStatistics {
                 null_count: Precision::Exact(usize::try_from(known.nulls).unwrap_or(usize::MAX)),

@@ -1,24 +1,32 @@
 //! Sums and averages of Postgres's types: what could overflow is wide enough, and an average of exact numbers is exact.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, mem::size_of, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray},
+    array::{Array, ArrayRef, AsArray, BooleanArray, IntervalMonthDayNanoArray},
     compute::cast,
-    datatypes::{DataType, FieldRef},
+    datatypes::{
+        DataType, Field, FieldRef, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    },
 };
 use datafusion::{
-    common::{Result, ScalarValue, exec_err, plan_err},
+    common::{DataFusionError, Result, ScalarValue, exec_err, not_impl_err, plan_err},
     functions_aggregate::sum::Sum,
     logical_expr::{
         Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, ReversedUDAF,
         ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
         function::{AccumulatorArgs, StateFieldsArgs},
-        utils::AggregateOrderSensitivity,
+        utils::{AggregateOrderSensitivity, format_state_name},
     },
 };
 
-use super::arithmetic;
+use super::{
+    arithmetic,
+    function::{Interval, no_function},
+    interval_sum::IntervalSum,
+    library::interval_math,
+};
+use crate::error::Error;
 
 /// `sum / count`, as `avg` is written for the engine. A name of ours, which Postgres does not have.
 pub(super) const MEAN: &str = "pilaster_mean";
@@ -27,9 +35,24 @@ pub(super) const MEAN: &str = "pilaster_mean";
 const SUM_DIGITS: u8 = 10;
 const DIGITS_128: u8 = 38;
 
-/// `sum`: of `int2` and `int4` an `int8`, of `int8` and numerics a numeric, of floats a `float8`.
+/// `sum` to the engine, which would take a function of that name for one whose sums can be summed again.
+const EXACT_SUM: &str = "pilaster_exact_sum";
+/// The sum that `avg` stands on: of `float4` a `float8`.
+pub(super) const WIDE_SUM: &str = "pilaster_sum";
+
+/// `sum`: of `int2` and `int4` an `int8`, of `int8` and numerics a numeric, of floats and intervals what they are.
 pub(super) fn sum() -> AggregateUDF {
-    AggregateUDF::from(PostgresSum { inner: Sum::new(), signature: Signature::user_defined(Volatility::Immutable) })
+    named_sum(EXACT_SUM)
+}
+
+pub(super) fn wide_sum() -> AggregateUDF {
+    named_sum(WIDE_SUM)
+}
+
+fn named_sum(name: &'static str) -> AggregateUDF {
+    let signature = Signature::user_defined(Volatility::Immutable);
+    let aliases = if name == EXACT_SUM { vec!["sum".to_owned()] } else { Vec::new() };
+    AggregateUDF::from(PostgresSum { name, aliases, inner: Sum::new(), signature })
 }
 
 pub(super) fn mean() -> ScalarUDF {
@@ -38,13 +61,19 @@ pub(super) fn mean() -> ScalarUDF {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct PostgresSum {
+    name: &'static str,
+    aliases: Vec<String>,
     inner: Sum,
     signature: Signature,
 }
 
 impl AggregateUDFImpl for PostgresSum {
     fn name(&self) -> &'static str {
-        "sum"
+        self.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
     }
 
     fn signature(&self) -> &Signature {
@@ -69,8 +98,10 @@ impl AggregateUDFImpl for PostgresSum {
                 DataType::Decimal256(*precision, *scale)
             }
             [decimal @ (DataType::Decimal128(..) | DataType::Decimal256(..))] => decimal.clone(),
+            [DataType::Float32] if self.name != WIDE_SUM => DataType::Float32,
             [DataType::Float16 | DataType::Float32 | DataType::Float64] => DataType::Float64,
-            _ => return plan_err!("sum takes one number"),
+            [DataType::Interval(_) | DataType::Duration(_)] => DataType::Interval(IntervalUnit::MonthDayNano),
+            _ => return Err(no_function("sum", types)),
         };
         Ok(vec![summed])
     }
@@ -78,28 +109,57 @@ impl AggregateUDFImpl for PostgresSum {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {
             [DataType::Int32] => Ok(DataType::Int64),
+            [own @ (DataType::Float32 | DataType::Interval(_))] => Ok(own.clone()),
             _ => self.inner.return_type(types),
         }
     }
 
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Widening(self.inner.accumulator(arguments)?)))
+        if is_interval(&arguments) {
+            if arguments.is_distinct {
+                return not_impl_err!("sum(DISTINCT interval)");
+            }
+            return Ok(Box::new(IntervalSum::default()));
+        }
+        let is_real = arguments.return_field.data_type() == &DataType::Float32;
+        with_wide_result(
+            arguments,
+            |arguments| Ok(Box::new(Widening(self.inner.accumulator(arguments)?, is_real)) as _),
+        )
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        if matches!(arguments.return_field.data_type(), DataType::Interval(_)) {
+            let name = format_state_name(arguments.name, "sum");
+            return Ok(vec![Arc::new(Field::new(name, arguments.return_field.data_type().clone(), true))]);
+        }
+        if arguments.return_field.data_type() == &DataType::Float32 {
+            let wide = Arc::new(arguments.return_field.as_ref().clone().with_data_type(DataType::Float64));
+            return self.inner.state_fields(StateFieldsArgs { return_field: wide, ..arguments });
+        }
         self.inner.state_fields(arguments)
     }
 
     fn groups_accumulator_supported(&self, arguments: AccumulatorArgs<'_>) -> bool {
-        self.inner.groups_accumulator_supported(arguments)
+        !is_interval(&arguments) && self.inner.groups_accumulator_supported(arguments)
     }
 
     fn create_groups_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Widening(self.inner.create_groups_accumulator(arguments)?)))
+        let is_real = arguments.return_field.data_type() == &DataType::Float32;
+        with_wide_result(arguments, |arguments| {
+            Ok(Box::new(Widening(self.inner.create_groups_accumulator(arguments)?, is_real)) as _)
+        })
     }
 
     fn create_sliding_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Widening(self.inner.create_sliding_accumulator(arguments)?)))
+        if is_interval(&arguments) {
+            return Ok(Box::new(IntervalSum::default()));
+        }
+        if arguments.return_field.data_type().is_floating() {
+            let is_real = arguments.return_field.data_type() == &DataType::Float32;
+            return Ok(Box::new(MovingSum { is_real, values: VecDeque::new() }));
+        }
+        Ok(Box::new(Widening(self.inner.create_sliding_accumulator(arguments)?, false)))
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -111,13 +171,80 @@ impl AggregateUDFImpl for PostgresSum {
     }
 }
 
+fn is_interval(arguments: &AccumulatorArgs<'_>) -> bool {
+    matches!(arguments.return_field.data_type(), DataType::Interval(_))
+}
+
+/// The engine sums floats of one width only.
+fn with_wide_result<A>(
+    arguments: AccumulatorArgs<'_>,
+    make: impl FnOnce(AccumulatorArgs<'_>) -> Result<A>,
+) -> Result<A> {
+    if arguments.return_field.data_type() != &DataType::Float32 {
+        return make(arguments);
+    }
+    let wide = Arc::new(arguments.return_field.as_ref().clone().with_data_type(DataType::Float64));
+    make(AccumulatorArgs { return_field: wide, ..arguments })
+}
+
+/// The sum of a window of floats, added anew: what leaves the window takes nothing of the others with it.
+#[derive(Debug)]
+struct MovingSum {
+    is_real: bool,
+    values: VecDeque<Option<f64>>,
+}
+
+impl Accumulator for MovingSum {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let Some(values) = values.first() else { return Ok(()) };
+        self.values.extend(cast(values, &DataType::Float64)?.as_primitive::<Float64Type>().iter());
+        Ok(())
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let count = values.first().map_or(0, |values| values.len()).min(self.values.len());
+        self.values.drain(..count);
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let sum = self.values.iter().flatten().copied().reduce(|sum, value| sum + value);
+        Ok(match self.is_real {
+            #[expect(clippy::cast_possible_truncation, reason = "the sum of reals is a real")]
+            true => ScalarValue::Float32(sum.map(|sum| sum as f32)),
+            false => ScalarValue::Float64(sum),
+        })
+    }
+
+    fn merge_batch(&mut self, _: &[ArrayRef]) -> Result<()> {
+        plan_err!("a window is not merged")
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        plan_err!("a window has no state")
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.values.capacity() * size_of::<Option<f64>>()
+    }
+}
+
 /// Sums an `int4` as an `int8`.
 #[derive(Debug)]
-struct Widening<A>(A);
+struct Widening<A>(A, bool);
+
+fn narrowed(sum: ScalarValue, is_real: bool) -> Result<ScalarValue> {
+    if is_real { sum.cast_to(&DataType::Float32) } else { Ok(sum) }
+}
 
 fn widened(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
     let widen = |values: &ArrayRef| match values.data_type() {
         DataType::Int32 => cast(values, &DataType::Int64),
+        DataType::Float32 => cast(values, &DataType::Float64),
         _ => Ok(Arc::clone(values)),
     };
     Ok(values.iter().map(widen).collect::<std::result::Result<_, _>>()?)
@@ -129,7 +256,7 @@ impl Accumulator for Widening<Box<dyn Accumulator>> {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.0.evaluate()
+        narrowed(self.0.evaluate()?, self.1)
     }
 
     fn size(&self) -> usize {
@@ -165,7 +292,8 @@ impl GroupsAccumulator for Widening<Box<dyn GroupsAccumulator>> {
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        self.0.evaluate(emit_to)
+        let sums = self.0.evaluate(emit_to)?;
+        Ok(if self.1 { cast(&sums, &DataType::Float32)? } else { sums })
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
@@ -202,6 +330,7 @@ impl ScalarUDFImpl for Mean {
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         Ok(match types {
             [DataType::Float64, _] => vec![DataType::Float64, DataType::Float64],
+            [interval @ DataType::Interval(_), _] => vec![interval.clone(), DataType::Int64],
             // Of int2 and int4, whose means have ten digits before the point.
             [DataType::Int64, _] => vec![DataType::Decimal128(20, 0), DataType::Decimal128(19, 0)],
             [wide @ DataType::Decimal256(..), _] => vec![wide.clone(), DataType::Decimal256(19, 0)],
@@ -229,13 +358,33 @@ impl ScalarUDFImpl for Mean {
                 let behind = 20.max(scale.unsigned_abs()).min(76 - whole).max(scale.unsigned_abs());
                 DataType::Decimal256(76.min(whole + behind), behind.cast_signed())
             }
-            [DataType::Float64, _] => DataType::Float64,
+            [own @ (DataType::Float64 | DataType::Interval(_)), _] => own.clone(),
             _ => return plan_err!("avg takes one number"),
         })
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [sum, count] = arguments.args.as_slice() else { return exec_err!("a mean is a sum and a count") };
+        if matches!(sum.data_type(), DataType::Interval(_)) {
+            return mean_interval(sum, count, arguments.number_rows);
+        }
         arithmetic::quotient(sum, count, arguments.return_field.data_type())
     }
+}
+
+fn mean_interval(sum: &ColumnarValue, count: &ColumnarValue, rows: usize) -> Result<ColumnarValue> {
+    let external = |error: Error| DataFusionError::External(Box::new(error));
+    let (sums, counts) = (sum.clone().into_array(rows)?, count.clone().into_array(rows)?);
+    let (sums, counts) = (sums.as_primitive::<IntervalMonthDayNanoType>(), counts.as_primitive::<Int64Type>());
+    let mean = |(sum, count): (Option<IntervalMonthDayNano>, Option<i64>)| match (sum, count) {
+        (Some(sum), Some(count)) if count > 0 => {
+            let sum = Interval { months: sum.months, days: sum.days, micros: sum.nanoseconds / 1_000 };
+            #[expect(clippy::cast_precision_loss, reason = "Postgres divides by a float8, too")]
+            let mean = interval_math::divided(sum, count as f64).map_err(external)?;
+            Ok(Some(IntervalMonthDayNano::new(mean.months, mean.days, mean.micros * 1_000)))
+        }
+        _ => Ok(None),
+    };
+    let means = sums.iter().zip(counts).map(mean).collect::<Result<IntervalMonthDayNanoArray>>()?;
+    Ok(ColumnarValue::Array(Arc::new(means)))
 }

@@ -1,49 +1,141 @@
-//! Special forms and functions of Postgres, put in terms of those that the engine has.
+//! Special forms of Postgres's grammar, put in terms of functions of the library.
+
+mod calls;
+mod joins;
+mod make;
+mod patterns;
+mod rows;
+mod subqueries;
+mod tables;
+mod windows;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, CharacterLength, DataType, DateTimeField, ExactNumberInfo, Expr, Fetch, Function,
-    FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, OrderByKind, Query,
-    Select, Value, WindowFrameBound, WindowType,
+    AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, DateTimeField, ExactNumberInfo,
+    Expr, Fetch, Function, GroupByExpr, Interval, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr,
+    Subscript, TableFactor, TimezoneInfo, TrimWhereField, TypedString, UnaryOperator, Value, Values, WindowFrameBound,
+    WindowType,
 };
 
-use super::{aggregates::MEAN, literal, rounding::ROUND, temporal::TIMEZONE};
+use self::make::{cast, function, int4, number, take, text};
+use crate::error::Result;
+
+use super::{collation::COLLATE, function::Kind, literal, type_names};
+
+/// To be called before what is inside the expression has been visited: a subquery that is compared with as a whole is not one value.
+pub(super) fn prepare(expression: &mut Expr) {
+    if let Some(made) = subqueries::compared_as_whole(expression) {
+        *expression = made;
+    }
+}
 
 /// What is inside the expression has been visited.
 pub(super) fn rewrite(expression: &mut Expr) {
     literal::typed(expression);
+    if let Some(made) = patterns::rewrite(expression).or_else(|| rows::rewrite(expression)) {
+        *expression = made;
+        return;
+    }
     match expression {
         Expr::Function(function) => {
             bare_frame(function);
-            if let Some(made) = call(function) {
+            if let Some(made) = calls::rewrite(function) {
                 *expression = made;
             }
         }
         Expr::Extract { field, expr, .. } => {
-            if let Some(data_type) = extracted(field) {
-                let part = function("date_part", vec![text(&field.to_string().to_lowercase()), take(expr)]);
-                *expression = cast(part, data_type);
+            let field = field.to_string();
+            let field = field.trim_matches(['"', '\'']).to_lowercase();
+            *expression = function("extract", vec![text(&field), take(expr)]);
+        }
+        Expr::Cast { expr, data_type, array: false, kind: CastKind::Cast | CastKind::DoubleColon, .. } if !matches!(**expr, Expr::Value(ref value) if is_typed_number(&value.value)) => {
+            if let Some(made) = cast_to(expr, data_type) {
+                *expression = made;
             }
         }
-        Expr::Cast { expr, data_type, array: false, .. } if is_integer(data_type) && !is_literal(expr) => {
-            **expr = function(ROUND, vec![take(expr)]);
+        Expr::TypedString(TypedString { data_type, value, .. }) => {
+            if let Some(text) = value.clone().into_string()
+                && let Some(made) = cast_to(&mut self::text(&text), data_type)
+            {
+                *expression = made;
+            }
         }
-        // The engine sorts and compares by bytes, which is what this asks for.
-        Expr::Collate { expr, collation } if collation.0.last().is_some_and(|name| name.to_string() == "\"C\"") => {
-            *expression = take(expr);
+        Expr::Collate { expr, collation } => {
+            let name =
+                collation.0.last().and_then(|part| part.as_ident()).map_or_else(String::new, |name| name.value.clone());
+            *expression = function(COLLATE, vec![take(expr), text(&name)]);
         }
         Expr::AtTimeZone { timestamp, time_zone } => {
-            *expression = function(TIMEZONE, vec![take(time_zone), take(timestamp)]);
+            *expression = function("timezone", vec![take(time_zone), take(timestamp)]);
         }
-        Expr::BinaryOp { left, op: op @ (BinaryOperator::HashArrow | BinaryOperator::HashLongArrow), right } => {
-            if let Some(keys) = path(right) {
-                *expression = walk(take(left), keys, *op == BinaryOperator::HashLongArrow);
+        Expr::Subquery(query) => subqueries::scalar(query),
+        Expr::AnyOp { left, compare_op, right, .. } => {
+            if let Some(made) = with_elements("any", left, compare_op, right) {
+                *expression = made;
             }
         }
-        Expr::Cast { expr, data_type, array: false, .. } => {
-            // These casts cut; what is too long is no error.
-            if let Some(length) = length_max(data_type) {
-                let text = cast(take(expr), DataType::Text);
-                **expr = function("left", vec![text, number(length)]);
+        Expr::AllOp { left, compare_op, right } => {
+            if let Some(made) = with_elements("all", left, compare_op, right) {
+                *expression = made;
+            }
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => {
+            if let (Expr::Tuple(first), Expr::Tuple(second)) = (&mut **left, &mut **right) {
+                let mut bounds = std::mem::take(first);
+                bounds.append(second);
+                *expression = function("overlaps", bounds);
+            }
+        }
+        // The sign binds tighter.
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } if is_power(expr) => {
+            if let Expr::BinaryOp { left, .. } = &mut **expr {
+                **left = function("-", vec![take(left)]);
+            }
+            *expression = take(expr);
+        }
+        Expr::UnaryOp { op, expr } => {
+            let name = match op {
+                UnaryOperator::Minus => "-",
+                UnaryOperator::Plus => "+",
+                UnaryOperator::BitwiseNot => "~",
+                UnaryOperator::PGAbs => "@",
+                UnaryOperator::PGSquareRoot => "|/",
+                UnaryOperator::PGCubeRoot => "||/",
+                _ => return,
+            };
+            *expression = function(name, vec![take(expr)]);
+        }
+        Expr::Interval(interval) => {
+            let value = take(&mut interval.value);
+            *expression = match interval_modifier(interval) {
+                None => function("::interval", vec![value]),
+                Some(modifier) => function("pilaster_interval", vec![value, int4(modifier)]),
+            };
+        }
+        Expr::Substring { expr, substring_from, substring_for, .. } => {
+            let from = substring_from.take().map_or_else(|| int4(1), |from| *from);
+            let rest = substring_for.take().map(|length| *length);
+            let arguments = [Some(take(expr)), Some(from), rest].into_iter().flatten().collect();
+            *expression = function("substring", arguments);
+        }
+        Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
+            let name = match trim_where {
+                Some(TrimWhereField::Leading) => "ltrim",
+                Some(TrimWhereField::Trailing) => "rtrim",
+                Some(TrimWhereField::Both) | None => "btrim",
+            };
+            let what = trim_what.take().map(|what| *what).or_else(|| trim_characters.take()?.pop());
+            let arguments = [Some(take(expr)), what].into_iter().flatten().collect();
+            *expression = function(name, arguments);
+        }
+        Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+            let length = overlay_for.take().map(|length| *length);
+            let arguments = [Some(take(expr)), Some(take(overlay_what)), Some(take(overlay_from)), length];
+            *expression = function("overlay", arguments.into_iter().flatten().collect());
+        }
+        Expr::Position { expr, r#in } => *expression = function("strpos", vec![take(r#in), take(expr)]),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            if let Some(made) = subscripts(root, access_chain) {
+                *expression = made;
             }
         }
         Expr::Value(value) => {
@@ -55,8 +147,26 @@ pub(super) fn rewrite(expression: &mut Expr) {
     }
 }
 
+/// Windows and merged columns are written out. To be called before what is inside has been visited.
+pub(super) fn settle_names(select: &mut Select) -> Result<()> {
+    joins::settle(select)?;
+    windows::settle(select)
+}
+
+/// Functions in `FROM` become subqueries. To be called when what is inside has been visited.
+pub(super) fn settle_table(factor: &mut TableFactor) {
+    if !tables::is_engines(factor) {
+        tables::rewrite(factor);
+    }
+}
+
 /// Positions in `GROUP BY` and `DISTINCT ON` are not values.
 pub(super) fn settle_select(select: &mut Select) {
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } = item {
+            subqueries::settle_values(expression);
+        }
+    }
     if let GroupByExpr::Expressions(expressions, _) = &mut select.group_by {
         expressions.iter_mut().for_each(literal::bare);
     }
@@ -64,10 +174,16 @@ pub(super) fn settle_select(select: &mut Select) {
 
 /// Nor are positions in `ORDER BY`; `FETCH FIRST n ROWS` is `LIMIT n`.
 pub(super) fn settle_query(query: &mut Query) {
+    if let SetExpr::Values(values) = &mut *query.body {
+        settle_values(values);
+    }
     if let Some(order) = &mut query.order_by
         && let OrderByKind::Expressions(expressions) = &mut order.kind
     {
-        expressions.iter_mut().for_each(|ordered| literal::bare(&mut ordered.expr));
+        for ordered in expressions {
+            literal::bare(&mut ordered.expr);
+            subqueries::settle_values(&mut ordered.expr);
+        }
     }
     if let Some(Fetch { with_ties: false, percent: false, quantity }) = &mut query.fetch {
         let rows = quantity.take().unwrap_or_else(|| Expr::Value(Value::Number("1".to_owned(), false).into()));
@@ -90,6 +206,26 @@ pub(super) fn settle_query(query: &mut Query) {
     }
 }
 
+/// In `VALUES (date '2024-01-01'), ('2024-02-01')` what has no type takes that of the others in its column.
+fn settle_values(values: &mut Values) {
+    let columns = values.rows.iter().map(|row| row.len()).max().unwrap_or(0);
+    for column in 0..columns {
+        let cast = values.rows.iter().find_map(|row| match row.get(column) {
+            Some(Expr::Function(call)) => Some(call.name.to_string()).filter(|name| name.starts_with("::")),
+            _ => None,
+        });
+        let Some(cast) = cast else { continue };
+        for row in &mut values.rows {
+            let Some(value) = row.get_mut(column) else { continue };
+            let is_untyped =
+                matches!(value, Expr::Value(literal) if matches!(literal.value, Value::SingleQuotedString(_)));
+            if is_untyped {
+                *value = function(&cast, vec![take(value)]);
+            }
+        }
+    }
+}
+
 /// How many rows a frame reaches is part of the frame.
 fn bare_frame(function: &mut Function) {
     let Some(WindowType::WindowSpec(window)) = &mut function.over else { return };
@@ -97,117 +233,136 @@ fn bare_frame(function: &mut Function) {
     for bound in std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
         if let WindowFrameBound::Preceding(Some(rows)) | WindowFrameBound::Following(Some(rows)) = bound {
             literal::bare(rows);
+            if let Expr::Function(call) = &mut **rows
+                && call.name.to_string() == "::interval"
+                && let Some(text) = calls::only_argument(call)
+            {
+                **rows = text;
+            }
         }
     }
 }
 
-fn call(function: &mut Function) -> Option<Expr> {
-    let name = match function.name.0.as_slice() {
-        [name] => name.as_ident()?,
-        _ => return None,
+/// The cast as a call of the library's function for it; none for types that the library does not know.
+fn cast_to(expression: &mut Expr, data_type: &DataType) -> Option<Expr> {
+    let name = match data_type {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
+            format!("{}[]", type_names::internal(element))
+        }
+        // An enum, if the source has one of the name.
+        DataType::Custom(name, modifiers) if modifiers.is_empty() => {
+            let name = name.0.last()?.as_ident()?;
+            let known = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
+            let known = if known == "jsonpath" { "text".to_owned() } else { known };
+            return Some(function(&format!("::{known}"), vec![take(expression)]));
+        }
+        scalar => type_names::internal(scalar).to_owned(),
     };
-    let known = match name.quote_style {
-        Some(_) => name.value.clone(),
-        None => name.value.to_lowercase(),
-    };
-    match known.as_str() {
-        // The engine's own average is a float for integers, and cut for decimals.
-        "avg" => {
-            let named = |name: &str| {
-                let mut part = function.clone();
-                part.name = object(name);
-                Expr::Function(part)
-            };
-            Some(self::function(MEAN, vec![named("sum"), named("count")]))
-        }
-        "mod" => {
-            let [divisor, dividend] = arguments(function)?;
-            Some(Expr::Nested(Box::new(Expr::BinaryOp {
-                left: Box::new(Expr::Nested(Box::new(dividend))),
-                op: BinaryOperator::Modulo,
-                right: Box::new(Expr::Nested(Box::new(divisor))),
-            })))
-        }
-        "date_part" => {
-            let part = Expr::Function(function.clone());
-            Some(cast(part, DataType::DoublePrecision))
-        }
-        "every" => renamed(function, "bool_and"),
-        "variance" => renamed(function, "var_samp"),
-        _ => None,
+    let is_known = name != "enum" && Kind::of_name(&name).is_some_and(|kind| kind.category() != 'P');
+    if !is_known {
+        return None;
     }
-}
-
-fn renamed(function: &mut Function, name: &str) -> Option<Expr> {
-    function.name = object(name);
-    None
-}
-
-/// Two arguments without more, the last first.
-fn arguments(function: &mut Function) -> Option<[Expr; 2]> {
-    let FunctionArguments::List(list) = &mut function.args else { return None };
-    match list.args.as_slice() {
-        [FunctionArg::Unnamed(FunctionArgExpr::Expr(_)), FunctionArg::Unnamed(FunctionArgExpr::Expr(_))] => {}
-        _ => return None,
-    }
-    let mut pop = || match list.args.pop() {
-        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(expression))) => Some(expression),
-        _ => None,
+    let value = match name.as_str() {
+        // What is not text becomes that first.
+        "varchar" | "bpchar" | "name" => function("::text", vec![take(expression)]),
+        _ => take(expression),
     };
-    Some([pop()?, pop()?])
-}
-
-/// What `extract` gives is a numeric, of a scale by the field; none for fields that the engine counts otherwise.
-fn extracted(field: &DateTimeField) -> Option<DataType> {
-    Some(match field {
-        DateTimeField::Year
-        | DateTimeField::Month
-        | DateTimeField::Week(None)
-        | DateTimeField::Day
-        | DateTimeField::Dow
-        | DateTimeField::Doy
-        | DateTimeField::Hour
-        | DateTimeField::Minute
-        | DateTimeField::Quarter
-        | DateTimeField::Isodow
-        | DateTimeField::Isoyear => numeric(10, 0),
-        DateTimeField::Epoch => numeric(20, 6),
-        _ => return None,
+    let value = function(&format!("::{name}"), vec![value]);
+    if let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) =
+        data_type
+    {
+        return Some(match &**element {
+            DataType::Numeric(ExactNumberInfo::PrecisionAndScale(precision, scale)) => {
+                let scale = int4(u64::try_from(*scale).ok()?);
+                function("pilaster_numeric", vec![value, int4(*precision), scale])
+            }
+            DataType::Varchar(Some(length)) | DataType::CharacterVarying(Some(length)) => {
+                function("pilaster_varchar", vec![value, number(length_of(length)?)])
+            }
+            _ => value,
+        });
+    }
+    Some(match data_type {
+        DataType::Varchar(Some(length)) | DataType::CharacterVarying(Some(length)) => {
+            function("pilaster_varchar", vec![value, number(length_of(length)?)])
+        }
+        DataType::Char(Some(length)) | DataType::Character(Some(length)) => {
+            function("pilaster_bpchar", vec![value, number(length_of(length)?)])
+        }
+        DataType::Char(None) | DataType::Character(None) => function("pilaster_bpchar", vec![value, number(1)]),
+        DataType::Numeric(digits) | DataType::Decimal(digits) | DataType::Dec(digits) => match digits {
+            ExactNumberInfo::None => value,
+            // How many digits there are is part of the engine's type.
+            _ => cast(value, data_type.clone()),
+        },
+        DataType::Timestamp(Some(digits), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            function("timestamp", vec![value, int4(*digits)])
+        }
+        DataType::Timestamp(Some(digits), _) => function("timestamptz", vec![value, int4(*digits)]),
+        DataType::Time(Some(digits), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            function("time", vec![value, int4(*digits)])
+        }
+        _ => value,
     })
 }
 
-/// The keys of a JSON path that is a plain literal: `'{user,plan}'`.
-fn path(expression: &Expr) -> Option<Vec<String>> {
-    let Expr::Value(value) = expression else { return None };
-    let Value::SingleQuotedString(text) = &value.value else { return None };
-    let keys = text.strip_prefix('{')?.strip_suffix('}')?;
-    let is_plain = |key: &str| !key.is_empty() && !key.contains(['"', '\\', '{', '}']) && key.trim() == key;
-    let keys: Vec<String> = keys.split(',').map(str::to_owned).collect();
-    keys.iter().all(|key| is_plain(key)).then_some(keys)
+/// `interval '…' day to second(3)` as `pg_attribute.atttypmod` has it; none where no field is named.
+fn interval_modifier(interval: &Interval) -> Option<u64> {
+    // From the largest to the smallest, each with its bit.
+    const FIELDS: [(&str, u64); 6] =
+        [("YEAR", 2), ("MONTH", 1), ("DAY", 3), ("HOUR", 10), ("MINUTE", 11), ("SECOND", 12)];
+    let place = |field: &DateTimeField| {
+        let name = field.to_string().to_uppercase();
+        FIELDS.iter().position(|(known, _)| name.trim_end_matches('S') == *known)
+    };
+    let first = place(interval.leading_field.as_ref()?)?;
+    let last = match &interval.last_field {
+        Some(field) => place(field)?,
+        None => first,
+    };
+    let span = FIELDS.get(first..=last)?.iter().fold(0, |mask, (_, bit)| mask | 1 << bit);
+    let digits = interval.fractional_seconds_precision.or(interval.leading_precision).unwrap_or(0xFFFF);
+    Some(span << 16 | digits & 0xFFFF)
 }
 
-/// `x #>> '{a,0,b}'` is `x -> 'a' -> 0 ->> 'b'`.
-fn walk(mut document: Expr, keys: Vec<String>, as_text: bool) -> Expr {
-    let last = keys.len() - 1;
-    for (index, key) in keys.into_iter().enumerate() {
-        let op = if index == last && as_text { BinaryOperator::LongArrow } else { BinaryOperator::Arrow };
-        let key = match key.parse::<u64>() {
-            Ok(place) => number(place),
-            Err(_) => text(&key),
+fn is_power(expression: &Expr) -> bool {
+    matches!(expression, Expr::BinaryOp { op: BinaryOperator::PGExp, .. })
+}
+
+/// A whole number, which has been given its type by a cast around it.
+fn is_typed_number(value: &Value) -> bool {
+    matches!(value, Value::Number(digits, _) if digits.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
+/// `x = ANY (array)`. A list in a parameter is the engine's, which looks it up.
+fn with_elements(which: &str, left: &mut Expr, op: &BinaryOperator, right: &mut Expr) -> Option<Expr> {
+    let is_parameter =
+        |value: &Expr| matches!(value, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)));
+    if matches!(right, Expr::Subquery(_)) || is_parameter(right) {
+        return None;
+    }
+    let operator = subqueries::operator_name(op)?;
+    Some(function(&format!("pilaster_{which}_{operator}"), vec![take(left), take(right)]))
+}
+
+/// `x[1]` and `x[2:3]`.
+fn subscripts(root: &mut Expr, chain: &mut Vec<AccessExpr>) -> Option<Expr> {
+    if !chain.iter().all(|access| matches!(access, AccessExpr::Subscript(_))) {
+        return None;
+    }
+    let mut value = take(root);
+    for access in chain.drain(..) {
+        let AccessExpr::Subscript(subscript) = access else { continue };
+        value = match subscript {
+            Subscript::Index { index } => function("pilaster_array_get", vec![value, index]),
+            Subscript::Slice { lower_bound, upper_bound, .. } => {
+                let least = lower_bound.unwrap_or_else(|| int4(1));
+                let most = upper_bound.unwrap_or_else(|| int4(i32::MAX.unsigned_abs().into()));
+                function("pilaster_array_slice", vec![value, least, most])
+            }
         };
-        document = Expr::BinaryOp { left: Box::new(document), op, right: Box::new(key) };
     }
-    document
-}
-
-/// How many characters a value of the type has at most; `char` alone is one.
-fn length_max(data_type: &DataType) -> Option<u64> {
-    match data_type {
-        DataType::Varchar(Some(length)) | DataType::CharacterVarying(Some(length)) => length_of(length),
-        DataType::Char(Some(length)) | DataType::Character(Some(length)) => length_of(length),
-        DataType::Char(None) | DataType::Character(None) => Some(1),
-        _ => None,
-    }
+    Some(value)
 }
 
 fn length_of(length: &CharacterLength) -> Option<u64> {
@@ -215,64 +370,4 @@ fn length_of(length: &CharacterLength) -> Option<u64> {
         CharacterLength::IntegerLength { length, .. } => Some(*length),
         CharacterLength::Max => None,
     }
-}
-
-fn number(value: u64) -> Expr {
-    Expr::Value(Value::Number(value.to_string(), false).into())
-}
-
-fn is_integer(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Int2(_)
-            | DataType::SmallInt(_)
-            | DataType::Int(_)
-            | DataType::Int4(_)
-            | DataType::Integer(_)
-            | DataType::Int8(_)
-            | DataType::BigInt(_)
-    )
-}
-
-fn is_literal(expression: &Expr) -> bool {
-    match expression {
-        Expr::Value(_) => true,
-        Expr::UnaryOp { expr, .. } => is_literal(expr),
-        _ => false,
-    }
-}
-
-fn numeric(precision: u64, scale: i64) -> DataType {
-    DataType::Numeric(ExactNumberInfo::PrecisionAndScale(precision, scale))
-}
-
-fn cast(expression: Expr, data_type: DataType) -> Expr {
-    Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expression), data_type, array: false, format: None }
-}
-
-fn function(name: &str, arguments: Vec<Expr>) -> Expr {
-    use datafusion::sql::sqlparser::ast::FunctionArgumentList;
-    let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
-    Expr::Function(Function {
-        name: object(name),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
-}
-
-fn object(name: &str) -> ObjectName {
-    ObjectName::from(vec![Ident::new(name)])
-}
-
-fn text(text: &str) -> Expr {
-    Expr::Value(Value::SingleQuotedString(text.to_owned()).into())
-}
-
-fn take(expression: &mut Expr) -> Expr {
-    std::mem::replace(expression, Expr::Value(Value::Null.into()))
 }

@@ -21,6 +21,15 @@ pub(super) fn typed(expression: &mut Expr) {
         },
         _ => return,
     };
+    if let Some(plain) = written_out(&digits) {
+        // The engine would give it a scale below zero, which Postgres's numerics do not have.
+        let number = Expr::Value(Value::Number(plain, false).into());
+        *expression = match is_negative {
+            true => Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number) },
+            false => number,
+        };
+        return;
+    }
     let Ok(magnitude) = digits.replace('_', "").parse::<i128>() else {
         // Digits with a point or an exponent are numerics to the planner as well; so are those beyond 128 bits.
         return;
@@ -39,6 +48,26 @@ pub(super) fn typed(expression: &mut Expr) {
     }
     *expression =
         Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(inner), data_type, array: false, format: None };
+}
+
+/// `1.5e3` as `1500`; none where there is no exponent, or too many digits.
+fn written_out(digits: &str) -> Option<String> {
+    let (mantissa, exponent) = digits.split_once(['e', 'E'])?;
+    let exponent: i64 = exponent.parse().ok()?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let point = i64::try_from(whole.len()).ok()? + exponent;
+    let all = format!("{whole}{fraction}");
+    let length = i64::try_from(all.len()).ok()?;
+    let limit = i64::try_from(DIGITS_MAX).ok()?;
+    if point.max(length) - point.min(0) > limit {
+        return None;
+    }
+    let zeros = |count: i64| "0".repeat(usize::try_from(count).unwrap_or(0));
+    Some(match usize::try_from(point) {
+        Ok(point) if point < all.len() && point > 0 => format!("{}.{}", &all[..point], &all[point..]),
+        Ok(point) if point > 0 => format!("{all}{}.0", zeros(i64::try_from(point).ok()? - length)),
+        _ => format!("0.{}{all}", zeros(-point)),
+    })
 }
 
 /// Takes the type away again, where a number is a position in a list or a count of rows.

@@ -1,10 +1,10 @@
 //! Operators as Postgres resolves them, by the types of both sides, while a statement is planned.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::{
-    common::{DFSchema, Result, ScalarValue, not_impl_err},
+    common::{DFSchema, DataFusionError, Result, ScalarValue},
     logical_expr::{
         BinaryExpr, Cast, Expr, ExprSchemable, Operator, ScalarUDF,
         expr::ScalarFunction,
@@ -16,23 +16,100 @@ use datafusion::{
 use super::{
     CHAR_LENGTH_KEY,
     arithmetic::{self, Operation},
+    function::{Kind, are_comparable, is_typed},
     temporal,
 };
+use crate::error::{Code, Error};
 
 /// Plans the operators that the engine has otherwise than Postgres; leaves the rest to those who come after.
 #[derive(Debug)]
-pub struct PostgresOperators {
+pub(super) struct PostgresOperators {
     arithmetic: [Arc<ScalarUDF>; Operation::ALL.len()],
     difference: Arc<ScalarUDF>,
-}
-
-impl Default for PostgresOperators {
-    fn default() -> Self {
-        Self { arithmetic: Operation::ALL.map(arithmetic::function), difference: Arc::new(temporal::difference()) }
-    }
+    /// The library: an operator is the function that has its symbol for a name.
+    functions: Arc<HashMap<String, Arc<ScalarUDF>>>,
 }
 
 impl PostgresOperators {
+    pub(super) fn new(functions: Arc<HashMap<String, Arc<ScalarUDF>>>) -> Self {
+        let arithmetic = Operation::ALL.map(arithmetic::function);
+        Self { arithmetic, difference: Arc::new(temporal::difference()), functions }
+    }
+
+    /// The library's operator for these operands; the error of it where it takes others.
+    fn of_library(&self, raw: &RawBinaryExpr, schema: &DFSchema) -> Option<Result<Expr>> {
+        let function = self.functions.get(&raw.op.to_string())?;
+        let call = |left: Expr, right: Expr| {
+            let call = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), vec![left, right]));
+            call.to_field(schema).map(|_| call)
+        };
+        let (left, right) = (raw.left.clone(), raw.right.clone());
+        // What is not known is taken to be of the other side's type first.
+        let of = |expression: &Expr| expression.to_field(schema).map(|(_, field)| Kind::of_field(&field));
+        if let (Ok(first), Ok(second)) = (of(&left), of(&right))
+            && (first == Kind::Unknown) != (second == Kind::Unknown)
+        {
+            let (known, is_left) = if first == Kind::Unknown { (second, true) } else { (first, false) };
+            if let Some(cast) = self.functions.get(&format!("::{}", known.name())) {
+                let typed = |expression: Expr| {
+                    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![expression]))
+                };
+                let exact = match is_left {
+                    true => call(typed(left.clone()), right.clone()),
+                    false => call(left.clone(), typed(right.clone())),
+                };
+                if exact.is_ok() {
+                    return Some(exact);
+                }
+            }
+        }
+        Some(call(left, right))
+    }
+
+    /// `left op right` for what the engine compares as Postgres does, once both sides are of one type.
+    fn comparison(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        if let Some(Ok(planned)) = self.of_library(&raw, schema) {
+            return Ok(PlannerResult::Planned(planned));
+        }
+        let kind = |expression: &Expr| expression.to_field(schema).map(|(_, field)| Kind::of_field(&field));
+        let (left, right) = (kind(&raw.left)?, kind(&raw.right)?);
+        let RawBinaryExpr { op, left: mut first, right: mut second } = raw;
+        let cast = |expression: Expr, to: Kind| match self.functions.get(&format!("::{}", to.name())) {
+            Some(cast) => Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![expression])),
+            None => expression,
+        };
+        match (left, right) {
+            (Kind::Unknown, Kind::Unknown) => {}
+            // Floats decide about numerics and whole numbers, and the wider about the other.
+            (left, right)
+                if left != right
+                    && (is_float(left) || is_float(right))
+                    && left.category() == 'N'
+                    && right.category() == 'N' =>
+            {
+                let wide = |expression: Expr| Expr::Cast(Cast::new(Box::new(expression), DataType::Float64));
+                (first, second) = (wide(first), wide(second));
+            }
+            (Kind::Unknown, known) if is_typed(known) => first = cast(first, known),
+            (known, Kind::Unknown) if is_typed(known) => second = cast(second, known),
+            (Kind::Date | Kind::Timestamp, Kind::Timestamptz) | (Kind::Date, Kind::Timestamp) => {
+                first = cast(first, right)
+            }
+            (Kind::Timestamptz, Kind::Date | Kind::Timestamp) | (Kind::Timestamp, Kind::Date) => {
+                second = cast(second, left);
+            }
+            (left, right) if !are_comparable(left, right) => {
+                let message = format!("operator does not exist: {} {op} {}", left.long_name(), right.long_name());
+                let error = Error::new(Code::InvalidSql, message)
+                    .with_sqlstate("42883")
+                    .with_hint("no operator of that name takes these types; a cast may help");
+                return Err(DataFusionError::External(Box::new(error)));
+            }
+            _ => {}
+        }
+        comparison(RawBinaryExpr { op, left: first, right: second }, schema)
+    }
+
     /// Dates and times, where the engine's own operators lose the time or give another type.
     fn temporal(&self, operation: Operation, raw: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Expr> {
         use DataType::{Date32, Interval, Timestamp};
@@ -76,11 +153,13 @@ impl ExprPlanner for PostgresOperators {
             | BinaryOperator::Lt
             | BinaryOperator::LtEq
             | BinaryOperator::Gt
-            | BinaryOperator::GtEq => return comparison(raw, schema),
-            BinaryOperator::HashArrow | BinaryOperator::HashLongArrow => {
-                return not_impl_err!("a JSON path that is not a literal: write it as x -> 'a' ->> 'b'");
+            | BinaryOperator::GtEq => return self.comparison(raw, schema),
+            _ => {
+                return match self.of_library(&raw, schema) {
+                    Some(planned) => planned.map(PlannerResult::Planned),
+                    None => Ok(PlannerResult::Original(raw)),
+                };
             }
-            _ => return Ok(PlannerResult::Original(raw)),
         };
         let (mut left, mut right) = (raw.left.get_type(schema)?, raw.right.get_type(schema)?);
         if let Some(planned) = self.temporal(operation, &raw, &left, &right) {
@@ -96,6 +175,11 @@ impl ExprPlanner for PostgresOperators {
             right = left.clone();
         }
         if !arithmetic::is_arithmetic(operation, &left, &right) {
+            if let Some(planned) = self
+                .of_library(&RawBinaryExpr { op: raw.op.clone(), left: first.clone(), right: second.clone() }, schema)
+            {
+                return planned.map(PlannerResult::Planned);
+            }
             return Ok(PlannerResult::Original(RawBinaryExpr { op: raw.op, left: first, right: second }));
         }
         // A whole number beside a numeric has the digits that it is written with, not all that its type could have.
@@ -127,6 +211,10 @@ fn comparison(raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<Raw
     let right = if left_is_padded { trimmed(right) } else { right };
     let left = if right_is_padded { trimmed(left) } else { left };
     Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
+}
+
+const fn is_float(kind: Kind) -> bool {
+    matches!(kind, Kind::Float4 | Kind::Float8)
 }
 
 /// A string literal, which Postgres calls `unknown` until something gives it a type.

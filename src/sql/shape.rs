@@ -8,8 +8,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Query, Select, SetExpr, Statement, Value, VisitMut, VisitorMut,
-    helpers::attached_token::AttachedToken,
+    BinaryOperator, Expr, Query, Select, SetExpr, SetOperator, SetQuantifier, Statement, TableFactor, Value, VisitMut,
+    VisitorMut, helpers::attached_token::AttachedToken,
 };
 
 use super::{forms, labels::label};
@@ -48,8 +48,17 @@ impl VisitorMut for Shaper<'_> {
         }
         let mut chain = 0;
         let mut body = &*query.body;
-        while let SetExpr::SetOperation { left, .. } = body {
+        while let SetExpr::SetOperation { left, op, set_quantifier, .. } = body {
             chain += 1;
+            // The engine's own keeps every row that has an equal on the other side.
+            if *set_quantifier == SetQuantifier::All && matches!(op, SetOperator::Intersect | SetOperator::Except) {
+                let error = Error::new(Code::UnsupportedSql, format!("{op} ALL is not supported"))
+                    .with_sqlstate("0A000")
+                    .with_hint(
+                        "number equal rows with row_number() OVER (PARTITION BY …) on both sides, and leave ALL out",
+                    );
+                return ControlFlow::Break(Box::new(error));
+            }
             body = left;
         }
         too_deep(chain, "UNION, INTERSECT and EXCEPT are chained")
@@ -57,7 +66,10 @@ impl VisitorMut for Shaper<'_> {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         label(select);
-        ControlFlow::Continue(())
+        match forms::settle_names(select) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
@@ -70,8 +82,14 @@ impl VisitorMut for Shaper<'_> {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        forms::settle_table(factor);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
         balance(expression);
+        forms::prepare(expression);
         if let Expr::Value(value) = expression
             && let Value::Placeholder(written) = &mut value.value
             && let Some(index) = self.names.iter().position(|name| name == &written[1..])

@@ -12,9 +12,9 @@ use datafusion::{
 /// Timestamps count microseconds, as Postgres's do and as the snapshot's columns do; the engine's own default of nanoseconds
 /// would end in 2262 and keep comparisons away from the files' statistics.
 #[derive(Clone, Debug)]
-pub struct PostgresTypes {
+pub(super) struct PostgresTypes {
     /// The session's time zone: in which a `timestamptz` is cut into days, and written.
-    pub time_zone: Arc<str>,
+    pub(super) time_zone: Arc<str>,
 }
 
 impl TypePlanner for PostgresTypes {

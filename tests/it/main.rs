@@ -5,9 +5,12 @@
 
 mod cache;
 mod cache_redis;
+mod check;
 mod compare;
 mod demo;
 mod equality;
+mod finder;
+mod fuzz_sql;
 mod http;
 mod http_catalogue;
 mod http_sql;
@@ -22,6 +25,7 @@ mod snapshot;
 mod snapshot_crash;
 mod snapshot_ddl;
 mod snapshot_types;
+mod sql_docs;
 mod support;
 mod support_pilaster;
 mod support_redis;

@@ -2,8 +2,8 @@
 //!
 //! Postgres is the judge, on a cluster that sorts text by ICU and on one that sorts by bytes. Every statement is equal on the
 //! engine (values, types and names of columns; the SQLSTATE of errors), or carries a line that says it is not:
-//! `# differs: …` names the difference of `docs/sql.md` that it shows, `# open: …` says that nobody has mended it yet. A line that
-//! is no longer true fails, so that neither list can rot.
+//! `# differs: key` names the difference of `sql::differences` that it shows, `# open: …` says that nobody has mended it yet. A
+//! line that is no longer true fails, so that neither list can rot; nor can the differences: each that a statement can show is shown.
 //!
 //! `make slt` records Postgres's answers and the open ones anew; read the diff before you commit it.
 
@@ -13,6 +13,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use pilaster::sql::differences::{DIFFERENCES, Effect, find_in};
 use tokio_postgres::Client;
 
 use crate::{
@@ -23,12 +24,12 @@ use crate::{
 
 /// A statement of the corpus.
 #[derive(Clone, Debug)]
-struct Record {
+pub(crate) struct Record {
     comments: Vec<String>,
     /// The one cluster that it is for.
     only_on: Option<Locale>,
     expect: Expect,
-    sql: String,
+    pub(crate) sql: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -60,12 +61,7 @@ async fn the_engine_answers_the_corpus_as_postgres_with_c_does() {
 async fn run(locale: Locale) {
     let postgres = Postgres::private_in(locale, &[], "");
     let url = postgres.database("slt");
-    let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt/tables.sql");
-    let loaded = Command::new("psql")
-        .args([&url, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", tables.to_str().unwrap()])
-        .stdout(Stdio::null())
-        .status();
-    assert!(loaded.unwrap().success(), "the corpus's tables cannot be loaded");
+    load_corpus(&url);
     let store = tempfile::tempdir().unwrap();
     take_snapshot(&url, store.path());
     let server = Settings::replica(store.path()).env("PILASTER__ENGINE__TIMEOUT", "20s").start();
@@ -108,6 +104,15 @@ fn fills() -> bool {
     std::env::var_os("SLT_FILL").is_some()
 }
 
+/// Every file of the corpus by its name, with its records.
+pub(crate) fn corpus() -> Vec<(String, Vec<Record>)> {
+    let read = |path: PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        (name, parse(&std::fs::read_to_string(path).unwrap()))
+    };
+    files().into_iter().map(read).collect()
+}
+
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt");
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -117,7 +122,17 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-async fn on_postgres(client: &Client, sql: &str) -> Result<Rows, String> {
+/// The corpus's tables, into a database that has none.
+pub(crate) fn load_corpus(url: &str) {
+    let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt/tables.sql");
+    let loaded = Command::new("psql")
+        .args([url, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", tables.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .status();
+    assert!(loaded.unwrap().success(), "the corpus's tables cannot be loaded");
+}
+
+pub(crate) async fn on_postgres(client: &Client, sql: &str) -> Result<Rows, String> {
     Rows::of_client(client, sql).await.map_err(|error| {
         let code = error.code().unwrap_or_else(|| panic!("{error:?}\n{sql}"));
         code.code().to_owned()
@@ -125,7 +140,7 @@ async fn on_postgres(client: &Client, sql: &str) -> Result<Rows, String> {
 }
 
 /// Names and types as JSON has them, values as CSV spells them, which is Postgres's way.
-async fn on_engine(server: &Server, sql: &str) -> Result<Rows, (String, String)> {
+pub(crate) async fn on_engine(server: &Server, sql: &str) -> Result<Rows, (String, String)> {
     let Ok(reply) = Reply::try_of(server.sql(sql)).await else {
         return Err((String::new(), "the reply was cut".to_owned()));
     };
@@ -138,6 +153,15 @@ async fn on_engine(server: &Server, sql: &str) -> Result<Rows, (String, String)>
     let csv = Reply::try_of(server.sql(sql).query(&[("format", "csv")])).await;
     let csv = csv.unwrap_or_else(|error| panic!("{error}: {sql}: {}", server.log())).ok();
     Ok(Rows { columns, rows: from_csv(&csv.text()) })
+}
+
+/// Rows that have no order, in one. What may differ by noise comes last, so that noise does not decide it.
+pub(crate) fn sort_rows(rows: &mut Rows, types: &str) {
+    rows.rows.sort_by_cached_key(|row| {
+        let (noisy, exact): (Vec<_>, Vec<_>) =
+            row.iter().cloned().zip(types.chars()).partition(|(_, kind)| matches!(kind, 'Q' | 'F' | 'N'));
+        (exact, noisy)
+    });
 }
 
 /// The rows of CSV as `COPY` writes it: what is not quoted and empty is NULL.
@@ -182,14 +206,8 @@ fn judge(record: &Record, theirs: &Result<Rows, String>, ours: Result<Rows, (Str
             };
             let mut theirs = theirs.clone();
             if sorted {
-                // What may differ by noise comes last, so that noise does not decide the order.
-                let key = |row: &Vec<Option<String>>| {
-                    let (noisy, exact): (Vec<_>, Vec<_>) =
-                        row.iter().cloned().zip(types.chars()).partition(|(_, kind)| matches!(kind, 'Q' | 'F'));
-                    (exact, noisy)
-                };
-                theirs.rows.sort_by_cached_key(key);
-                ours.rows.sort_by_cached_key(key);
+                sort_rows(&mut theirs, types);
+                sort_rows(&mut ours, types);
             }
             let quotients: Vec<bool> = types.chars().map(|kind| kind == 'Q').collect();
             let difference = compare(&theirs, &ours, |column, _| quotients.get(column).copied().unwrap_or(false));
@@ -228,8 +246,18 @@ impl Record {
         find("# open: ").or_else(|| find(&here)).map(|what| what.split(' ').next().unwrap_or_default())
     }
 
-    fn is_listed(&self) -> bool {
-        self.comments.iter().any(|line| line.starts_with("# differs: "))
+    /// The key of the difference that it shows.
+    fn differs(&self) -> Option<&str> {
+        self.comments.iter().find_map(|line| line.strip_prefix("# differs: ")).map(str::trim)
+    }
+
+    pub(crate) fn is_listed(&self) -> bool {
+        self.differs().is_some()
+    }
+
+    /// Whether it is the same on both, wherever it runs.
+    pub(crate) fn is_equal(&self) -> bool {
+        !self.is_listed() && !self.comments.iter().any(|line| line.starts_with("# open"))
     }
 
     fn contradicts(&self, locale: Locale, verdict: &Verdict) -> Option<String> {
@@ -409,6 +437,37 @@ impl std::fmt::Display for Tally {
             self.open
         )
     }
+}
+
+#[test]
+fn each_difference_is_shown_and_seen() {
+    let (mut wrong, mut shown) = (Vec::new(), Vec::new());
+    for (file, records) in corpus() {
+        for record in &records {
+            let found = find_in(&record.sql);
+            let Some(key) = record.differs() else {
+                let is_answered = record.is_equal() && matches!(record.expect, Expect::Rows { .. });
+                let refused = found.iter().find(|found| found.difference.effect == Effect::Unsupported);
+                if let Some(refused) = refused.filter(|_| is_answered) {
+                    wrong.push(format!("{file}: equal, though it has {}\n{}", refused.difference.key, record.sql));
+                }
+                continue;
+            };
+            match DIFFERENCES.iter().find(|difference| difference.key == key) {
+                None => wrong.push(format!("{file}: no difference has the key {key:?}\n{}", record.sql)),
+                Some(difference)
+                    if difference.is_visible() && !found.iter().any(|found| found.difference.key == key) =>
+                {
+                    wrong.push(format!("{file}: {key} is not seen in it\n{}", record.sql));
+                }
+                Some(_) => shown.push(key.to_owned()),
+            }
+        }
+    }
+    let visible = DIFFERENCES.iter().filter(|difference| difference.is_visible());
+    let unshown = visible.map(|difference| difference.key).filter(|key| !shown.iter().any(|shown| shown == key));
+    wrong.extend(unshown.map(|key| format!("no record shows {key}")));
+    assert!(wrong.is_empty(), "{}:\n\n{}", wrong.len(), wrong.join("\n\n"));
 }
 
 #[test]

@@ -1,0 +1,209 @@
+//! Subqueries that look at the row outside of them, turned into joins: `LATERAL`, and those scalar ones that the engine's own rules do
+//! not take (other conditions than equality, `ORDER BY … LIMIT`, set-returning functions of outer columns).
+//!
+//! The outer rows are pushed down into the subquery until what is below no longer asks for them; there they are joined. Above, whatever
+//! aggregates, numbers or limits does so for each outer row, which has a number. Source of the idea: Neumann and Kemper, "Unnesting
+//! Arbitrary Queries", 2015. The outer rows stand in the plan once, so that their numbers need not be the same in two runs.
+
+mod push;
+
+use std::sync::Arc;
+
+use datafusion::{
+    common::{
+        Column, Result,
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+    },
+    functions_window::row_number::row_number_udwf,
+    logical_expr::{
+        BinaryExpr, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, expr::WindowFunction,
+    },
+};
+
+use self::push::{Mode, Outer};
+
+/// The plan without the subqueries that can be joined. What cannot stays, for the engine to refuse.
+pub(super) fn decorrelate(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut made = 0;
+    Ok(plan.transform_up_with_subqueries(|node| self::node(node, &mut made))?.data)
+}
+
+fn node(node: LogicalPlan, made: &mut usize) -> Result<Transformed<LogicalPlan>> {
+    match &node {
+        LogicalPlan::Join(join) => {
+            if let Some(plan) = lateral(join, made)? {
+                return Ok(Transformed::yes(plan));
+            }
+        }
+        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::Sort(_) => {
+            if let Some(plan) = scalars(&node, made)? {
+                return Ok(Transformed::yes(plan));
+            }
+        }
+        _ => {}
+    }
+    Ok(Transformed::no(node))
+}
+
+/// The subquery on a join's right side, and the name that it has there.
+fn subquery_of(plan: &LogicalPlan) -> Option<LogicalPlan> {
+    match plan {
+        LogicalPlan::Subquery(subquery) => Some(subquery.subquery.as_ref().clone()),
+        LogicalPlan::SubqueryAlias(alias) => match alias.input.as_ref() {
+            LogicalPlan::Subquery(subquery) => LogicalPlanBuilder::new_from_arc(Arc::clone(&subquery.subquery))
+                .alias(alias.alias.clone())
+                .ok()?
+                .build()
+                .ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn lateral(join: &Join, made: &mut usize) -> Result<Option<LogicalPlan>> {
+    let Some(inner) = subquery_of(&join.right) else { return Ok(None) };
+    let mode = match join.join_type {
+        JoinType::Inner => Mode::Inner,
+        JoinType::Left => Mode::Left,
+        _ => return Ok(None),
+    };
+    if !join.on.is_empty() {
+        return Ok(None);
+    }
+    let outer = outer_of(join.left.as_ref().clone(), made)?;
+    let Some(pushed) = push::push(&inner, &outer, mode)? else { return Ok(None) };
+    let pushed = match &join.filter {
+        Some(filter) => pushed.filtered(&outer, outer.renamed(filter.clone())?)?,
+        None => pushed,
+    };
+    let plan = pushed.one_where_none(&outer)?.restored(&outer, &inner, join.right.schema())?;
+    Ok(Some(plan))
+}
+
+/// The outer rows, under names that nothing inside can have, with a number each.
+fn outer_of(plan: LogicalPlan, made: &mut usize) -> Result<Outer> {
+    *made += 1;
+    let prefix = format!("\u{1f}outer {made}");
+    let row = Column::new_unqualified(format!("{prefix} row"));
+    let columns: Vec<(Column, Column)> = plan
+        .schema()
+        .columns()
+        .into_iter()
+        .enumerate()
+        .map(|(place, column)| (column, Column::new_unqualified(format!("{prefix} {place}"))))
+        .collect();
+    let number = Expr::from(WindowFunction::new(row_number_udwf(), Vec::new())).alias(row.name.clone());
+    let renamed = columns.iter().map(|(from, to)| Expr::Column(from.clone()).alias(to.name.clone()));
+    let plan = LogicalPlanBuilder::from(plan)
+        .window([number])?
+        .project(renamed.chain([Expr::Column(row.clone())]).collect::<Vec<_>>())?
+        .build()?;
+    let marker = Column::new_unqualified(format!("{prefix} found"));
+    Ok(Outer { plan, columns, row, marker })
+}
+
+/// The node's correlated scalar subqueries as columns of its input.
+fn scalars(node: &LogicalPlan, made: &mut usize) -> Result<Option<LogicalPlan>> {
+    let mut hard: Vec<Subquery> = Vec::new();
+    node.apply_expressions(|expression| {
+        expression.apply(|inner| {
+            if let Expr::ScalarSubquery(subquery) = inner
+                && is_hard(subquery)?
+                && !hard.contains(subquery)
+            {
+                hard.push(subquery.clone());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    let [input] = node.inputs()[..] else { return Ok(None) };
+    let mut input = input.clone();
+    let mut values: Vec<(Subquery, Column)> = Vec::new();
+    let columns = input.schema().columns();
+    for subquery in hard {
+        let outer = outer_of(input.clone(), made)?;
+        let Some(pushed) = push::push(&subquery.subquery, &outer, Mode::Inner)? else { continue };
+        if !push::gives_one_row(&subquery.subquery) {
+            continue;
+        }
+        let name = format!("\u{1f}value {made}");
+        let [value] = &subquery.subquery.schema().columns()[..] else { continue };
+        let back = outer
+            .columns
+            .iter()
+            .map(|(from, to)| Expr::Column(to.clone()).alias_qualified(from.relation.clone(), from.name.clone()));
+        let value = Expr::Column(value.clone()).alias(name.clone());
+        input = LogicalPlanBuilder::from(pushed.plan).project(back.chain([value]).collect::<Vec<_>>())?.build()?;
+        values.push((subquery, Column::new_unqualified(name)));
+    }
+    if values.is_empty() {
+        return Ok(None);
+    }
+    let replaced = node
+        .expressions()
+        .into_iter()
+        .map(|expression| {
+            let name = datafusion::logical_expr::expr_rewriter::NamePreserver::new(node).save(&expression);
+            let made = expression.transform(|inner| {
+                Ok(match &inner {
+                    Expr::ScalarSubquery(subquery) => match values.iter().find(|(known, _)| known == subquery) {
+                        Some((_, column)) => Transformed::yes(Expr::Column(column.clone())),
+                        None => Transformed::no(inner),
+                    },
+                    _ => Transformed::no(inner),
+                })
+            })?;
+            Ok(if made.transformed && matches!(node, LogicalPlan::Projection(_)) {
+                name.restore(made.data)
+            } else {
+                made.data
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let plan = match node {
+        LogicalPlan::Sort(sort) => {
+            let sorts = sort.expr.iter().zip(replaced).map(|(sort, expression)| sort.with_expr(expression));
+            LogicalPlanBuilder::from(input).sort_with_limit(sorts.collect::<Vec<_>>(), sort.fetch)?.build()?
+        }
+        _ => node.with_new_exprs(replaced, vec![input])?,
+    };
+    if matches!(node, LogicalPlan::Projection(_)) {
+        return Ok(Some(plan));
+    }
+    // What was added does not leave.
+    let plan =
+        LogicalPlanBuilder::from(plan).project(columns.into_iter().map(Expr::Column).collect::<Vec<_>>())?.build()?;
+    Ok(Some(plan))
+}
+
+/// Whether the engine's own rule, which joins by the inner sides of equalities, does not take it.
+fn is_hard(subquery: &Subquery) -> Result<bool> {
+    if subquery.outer_ref_columns.is_empty() {
+        return Ok(false);
+    }
+    let mut is_hard = false;
+    subquery.subquery.apply_with_subqueries(|node| {
+        match node {
+            LogicalPlan::Filter(filter) => {
+                for condition in datafusion::logical_expr::utils::split_conjunction(&filter.predicate) {
+                    is_hard |= condition.contains_outer() && !is_equality(condition);
+                }
+            }
+            LogicalPlan::Limit(_) | LogicalPlan::Unnest(_) | LogicalPlan::Distinct(_) | LogicalPlan::Window(_) => {
+                is_hard = true
+            }
+            other => {
+                is_hard |= other.expressions().iter().any(Expr::contains_outer);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(is_hard)
+}
+
+fn is_equality(condition: &Expr) -> bool {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else { return false };
+    let is_outer = |side: &Expr| matches!(side, Expr::OuterReferenceColumn(..));
+    (is_outer(left) && !right.contains_outer()) || (is_outer(right) && !left.contains_outer())
+}

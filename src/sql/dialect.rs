@@ -1,0 +1,85 @@
+//! What the planner asks when it plans a statement of a session: functions, operators and types, Postgres's before the engine's.
+
+use std::{collections::HashMap, sync::Arc};
+
+use chrono_tz::Tz;
+use datafusion::{
+    common::Result,
+    execution::SessionState,
+    logical_expr::{
+        LogicalPlan, ScalarUDF,
+        planner::{ExprPlanner, TypePlanner},
+    },
+};
+
+use super::{
+    collation::Collation,
+    decorrelate::decorrelate,
+    enums::{EnumType, enum_cast},
+    function,
+    functions::is_scalar,
+    operators::PostgresOperators,
+    order::Order,
+    strict::Strict,
+    type_planner::PostgresTypes,
+};
+
+/// Postgres's SQL as a source speaks it, in one time zone. Made once for each zone, shared by its sessions.
+#[derive(Debug)]
+pub struct Dialect {
+    order: Order,
+    functions: Arc<HashMap<String, Arc<ScalarUDF>>>,
+    /// Those of the engine that are Postgres's.
+    engine: HashMap<String, Arc<ScalarUDF>>,
+    planners: Vec<Arc<dyn ExprPlanner>>,
+    types: Arc<dyn TypePlanner>,
+}
+
+impl Dialect {
+    /// For sessions of `zone` that are otherwise as `state` is, over a source with these enums that orders text by `collation`.
+    #[must_use]
+    pub fn new(zone: Tz, collation: Collation, enums: &[EnumType], state: &SessionState) -> Self {
+        let mut functions = function::functions(zone, state.scalar_functions());
+        for of in enums {
+            let cast = enum_cast(of);
+            functions.insert(cast.name().to_owned(), Arc::new(cast));
+        }
+        let order = Order::new(collation, enums, &functions);
+        let functions = Arc::new(functions);
+        // Ours come first: the library's own know nothing of Postgres.
+        let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(PostgresOperators::new(Arc::clone(&functions)))];
+        planners.extend(state.expr_planners().iter().cloned());
+        let engine = state.scalar_functions().iter().filter(|(name, _)| is_scalar(name));
+        let engine = engine.map(|(name, function)| (name.clone(), Arc::clone(function))).collect();
+        Self { order, functions, engine, planners, types: Arc::new(PostgresTypes { time_zone: zone.name().into() }) }
+    }
+
+    /// The plan of a statement with its subqueries joined, and with everything in the source's order.
+    pub fn settled(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let plan = Strict { functions: &self.functions }.apply(plan)?;
+        self.order.apply(decorrelate(plan)?)
+    }
+
+    /// Postgres's function of a name.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<&Arc<ScalarUDF>> {
+        self.functions.get(name).or_else(|| self.engine.get(name))
+    }
+
+    /// All names that [`Self::function`] knows.
+    pub fn function_names(&self) -> impl Iterator<Item = &String> {
+        self.functions.keys().chain(self.engine.keys())
+    }
+
+    /// For operators and special forms.
+    #[must_use]
+    pub fn expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.planners
+    }
+
+    /// For the names of types.
+    #[must_use]
+    pub fn type_planner(&self) -> &Arc<dyn TypePlanner> {
+        &self.types
+    }
+}

@@ -1,0 +1,159 @@
+//! Text: collations, patterns, padding.
+
+use super::{
+    Difference, Effect, NOTHING, Theme,
+    sign::{Sign, Tokens},
+};
+
+pub(super) const DIFFERENCES: &[Difference] = &[
+    Difference {
+        key: "collation-of-letters",
+        theme: Theme::Text,
+        construct: "`COLLATE` in an operand of `ILIKE` and `~*`, or in `lower`, `upper` and `initcap`",
+        postgres: "says which letters are the same: under `\"C\"` only those of ASCII have a case",
+        engine: "the letters are those of the database's collation",
+        mend: "leave it away where the text has no letters but those of ASCII",
+        effect: Effect::Different,
+        seen_by: &[Sign::At(is_collated)],
+    },
+    unsupported(
+        "basic-patterns",
+        "basic regular expressions: the flags `b` and `e`, and `(?b)`, `(?e)` in a pattern",
+        "knows them",
+        "refuses them",
+        "write the pattern as an advanced one: `(…)` for `\\(…\\)`",
+        &[Sign::At(has_basic_flag)],
+    ),
+    unsupported(
+        "text-functions",
+        "`to_ascii`, `parse_ident`, `convert`",
+        "are there",
+        "do not exist",
+        "`translate`, `split_part`, and `convert_from` with `convert_to`",
+        &[Sign::Call(&["to_ascii", "parse_ident", "convert"])],
+    ),
+    unsupported(
+        "enum-functions",
+        "`enum_first`, `enum_last`, `enum_range`",
+        "give an enum's labels",
+        "do not exist",
+        "write the labels",
+        &[Sign::Call(&["enum_first", "enum_last", "enum_range"])],
+    ),
+    unsupported(
+        "window-extremes-of-text",
+        "`min` and `max` of text as window functions, under a collation other than `C`",
+        "compare by the collation",
+        "are refused",
+        "`first_value(x) OVER (… ORDER BY x)`, or `COLLATE \"C\"`",
+        NOTHING,
+    ),
+    different(
+        "padding",
+        "the spaces at the end of `char(n)` in `LIKE`, `concat`, `format` and JSON, and to `octet_length`",
+        "are there",
+        "are not: a value ends with its last other letter, and is padded when it is shown",
+        "`rpad(x, n)`, or declare the column as `text`",
+    ),
+    different(
+        "libc-collations",
+        "a database whose collation is one of the C library other than `C`",
+        "sorts as the system does, which is not the same on all systems",
+        "sorts by ICU's locale of the same name",
+        "`COLLATE \"C\"`, or a collation of ICU",
+    ),
+    Difference {
+        effect: Effect::Unsupported,
+        ..different(
+            "own-collations",
+            "collations that the database defines, and those that are not deterministic",
+            "sorts by them",
+            "does not know them: 42704",
+            "a collation of PostgreSQL's own, such as `\"de-x-icu\"`",
+        )
+    },
+    different(
+        "unicode-version",
+        "letters that Unicode has had for a few years only",
+        "knows those of its ICU or C library",
+        "knows those of its own tables, which may be newer or older",
+        "nothing is to be done; it is about case, order and classes of rare letters",
+    ),
+    Difference {
+        effect: Effect::Unsupported,
+        ..different(
+            "large-texts",
+            "texts of more than 16 MiB, series of more than 10 million values, and patterns that take more than 50 million steps",
+            "makes them, up to 1 GB",
+            "is an error: 54000 or 54001",
+            "a simpler pattern, or shorter texts",
+        )
+    },
+];
+
+const fn unsupported(
+    key: &'static str,
+    construct: &'static str,
+    postgres: &'static str,
+    engine: &'static str,
+    mend: &'static str,
+    seen_by: &'static [Sign],
+) -> Difference {
+    Difference { key, theme: Theme::Text, construct, postgres, engine, mend, effect: Effect::Unsupported, seen_by }
+}
+
+const fn different(
+    key: &'static str,
+    construct: &'static str,
+    postgres: &'static str,
+    engine: &'static str,
+    mend: &'static str,
+) -> Difference {
+    Difference { effect: Effect::Different, ..unsupported(key, construct, postgres, engine, mend, NOTHING) }
+}
+
+/// `COLLATE` within what is compared or changed without regard to case.
+fn is_collated(tokens: &Tokens, index: usize) -> bool {
+    if tokens.word(index) != Some("collate") {
+        return false;
+    }
+    let end = tokens.end_of_name(index + 1);
+    // The operand of an operator, with parentheses or without.
+    let mut behind = end;
+    while tokens.symbol(behind) == Some(")") {
+        behind += 1;
+    }
+    let mut before = index.saturating_sub(2);
+    while before > 0 && tokens.symbol(before) == Some("(") {
+        before -= 1;
+    }
+    let ignores_case = |place: usize| {
+        tokens.word(place) == Some("ilike") || matches!(tokens.symbol(place), Some("~*" | "!~*" | "~~*" | "!~~*"))
+    };
+    let is_operand = ignores_case(behind) || tokens.reads(behind, "not ilike") || ignores_case(before);
+    // The argument of a function.
+    let function = tokens.open_before(index).and_then(|open| open.checked_sub(1));
+    let is_argument = function.is_some_and(|function| {
+        matches!(tokens.name(function), Some("lower" | "upper" | "initcap")) && tokens.call(function).is_some()
+    });
+    is_operand || is_argument
+}
+
+/// The flags of a function of regular expressions, or those that a pattern begins with.
+fn has_basic_flag(tokens: &Tokens, index: usize) -> bool {
+    let is_flag = |letter| matches!(letter, 'b' | 'e');
+    if let Some(pattern) = tokens.literal(index) {
+        let flags = pattern.strip_prefix("(?").and_then(|rest| rest.split_once(')')).map_or("", |(flags, _)| flags);
+        return flags.chars().all(|letter| letter.is_ascii_lowercase()) && flags.contains(is_flag);
+    }
+    if !tokens.name(index).is_some_and(|name| name.starts_with("regexp_")) {
+        return false;
+    }
+    let arguments = tokens.call(index).map(|open| tokens.arguments(open)).unwrap_or_default();
+    let before_flags = if tokens.name(index) == Some("regexp_replace") { 3 } else { 2 };
+    arguments.iter().skip(before_flags).filter(|argument| argument.len() == 1).any(|argument| {
+        tokens
+            .literal(argument.start)
+            .is_some_and(|flags| flags.chars().all(|letter| letter.is_ascii_lowercase()) && flags.contains(is_flag))
+    })
+}

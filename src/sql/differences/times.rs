@@ -1,0 +1,93 @@
+//! Dates, times, intervals and time zones.
+
+use super::{
+    Difference, Effect, NOTHING, Theme,
+    sign::{Sign, Tokens},
+};
+
+pub(super) const DIFFERENCES: &[Difference] = &[
+    unsupported(
+        "infinite-times",
+        "`infinity` of dates and timestamps",
+        "is after all others",
+        "has no such values",
+        "NULL, or a day that is far away",
+        &[Sign::At(|tokens, index| is_moment(tokens, index, &["infinity", "-infinity", "+infinity"]))],
+    ),
+    unsupported(
+        "moving-literals",
+        "the literals `'now'`, `'today'`, `'tomorrow'`, `'yesterday'`",
+        "are the instant at which the statement is read",
+        "refuses them",
+        "`now()`, `current_date`, `current_date + 1`",
+        &[Sign::At(|tokens, index| is_moment(tokens, index, &["now", "today", "tomorrow", "yesterday"]))],
+    ),
+    unsupported(
+        "clocks",
+        "`clock_timestamp()`, `statement_timestamp()`, `transaction_timestamp()`, `timeofday()`",
+        "tell the time",
+        "do not exist",
+        "`now()`",
+        &[Sign::Call(&["clock_timestamp", "statement_timestamp", "transaction_timestamp", "timeofday"])],
+    ),
+    different(
+        "snapshot-clock",
+        "`now()`, `current_timestamp`, `current_date` and what is made of them",
+        "are the instant of the transaction",
+        "are the instant of the snapshot, so that an answer is the same until the data is another",
+        "nothing is to be done: it is what PostgreSQL would have said at that instant",
+    ),
+    different(
+        "time-zone-data",
+        "time zones before 1970",
+        "has the rules of the data that it was built with",
+        "has those of the IANA database 2025b, in which about 100 zones share the history of a greater one before 1970",
+        "an offset, such as `interval '1 hour'`, as the zone",
+    ),
+    different(
+        "interval-groups",
+        "`GROUP BY`, `DISTINCT`, `UNION` and joins of intervals that are equal and written otherwise",
+        "`1 day` and `24 hours` are one",
+        "they are two: months, days and time must each be equal",
+        "group by `extract(epoch FROM x)`",
+    ),
+    Difference {
+        effect: Effect::Unsupported,
+        ..different(
+            "far-timestamps",
+            "timestamps after 294247-01-10, and intervals of more than 292 years of hours",
+            "reach to the year 294276, and to 178000000 years",
+            "are the error 22008",
+            "dates reach as far as PostgreSQL's",
+        )
+    },
+];
+
+const fn unsupported(
+    key: &'static str,
+    construct: &'static str,
+    postgres: &'static str,
+    engine: &'static str,
+    mend: &'static str,
+    seen_by: &'static [Sign],
+) -> Difference {
+    Difference { key, theme: Theme::Times, construct, postgres, engine, mend, effect: Effect::Unsupported, seen_by }
+}
+
+const fn different(
+    key: &'static str,
+    construct: &'static str,
+    postgres: &'static str,
+    engine: &'static str,
+    mend: &'static str,
+) -> Difference {
+    Difference { effect: Effect::Different, ..unsupported(key, construct, postgres, engine, mend, NOTHING) }
+}
+
+/// One of these words as a date or a timestamp.
+fn is_moment(tokens: &Tokens, index: usize, words: &[&str]) -> bool {
+    const TYPES: [&str; 5] =
+        ["date", "timestamp", "timestamptz", "timestamp with time zone", "timestamp without time zone"];
+    let text = tokens.typed_literal(index, &TYPES);
+    text.is_some_and(|text| words.contains(&text.trim().to_lowercase().as_str()))
+}

@@ -1,0 +1,135 @@
+//! Columns that a join merges, `FULL JOIN … USING (id)`: neither side's, but the one of both that is there.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
+};
+
+use super::make::function;
+use crate::error::{Code, Error, Result};
+
+/// A merged column, and what it stands for.
+struct Merged {
+    name: String,
+    sides: Vec<Expr>,
+}
+
+/// Writes the merged columns of `select` out, where the engine would take the left side's.
+pub(super) fn settle(select: &mut Select) -> Result<()> {
+    let (mut merged, mut plain): (Vec<Merged>, Vec<Merged>) = (Vec::new(), Vec::new());
+    for table in &select.from {
+        for (place, join) in table.joins.iter().enumerate() {
+            let (names, takes_left) = match &join.join_operator {
+                JoinOperator::FullOuter(JoinConstraint::Using(names)) => (names, true),
+                JoinOperator::Right(JoinConstraint::Using(names))
+                | JoinOperator::RightOuter(JoinConstraint::Using(names)) => (names, false),
+                JoinOperator::Join(JoinConstraint::Using(names))
+                | JoinOperator::Inner(JoinConstraint::Using(names))
+                | JoinOperator::Left(JoinConstraint::Using(names))
+                | JoinOperator::LeftOuter(JoinConstraint::Using(names)) => {
+                    // Either side's will do; behind another join the engine finds it, or asks.
+                    if let (Some(left), 0) = (alias(&table.relation), place) {
+                        plain.extend(names.iter().filter_map(last).map(|column| Merged {
+                            name: folded(&column),
+                            sides: vec![Expr::CompoundIdentifier(vec![left.clone(), column])],
+                        }));
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
+            let (Some(left), Some(right), 0) = (alias(&table.relation), alias(&join.relation), place) else {
+                return Err(refused("an outer join with USING behind another join"));
+            };
+            for name in names {
+                let Some(column) = last(name) else { continue };
+                let of = |table: &Ident| Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
+                let sides = if takes_left { vec![of(&left), of(&right)] } else { vec![of(&right)] };
+                merged.push(Merged { name: folded(&column), sides });
+            }
+        }
+    }
+    let is_outer = !merged.is_empty();
+    merged.append(&mut plain);
+    if merged.is_empty() {
+        return Ok(());
+    }
+    for item in &mut select.projection {
+        match item {
+            SelectItem::Wildcard(_) if is_outer => return Err(refused("SELECT * of an outer join with USING")),
+            SelectItem::UnnamedExpr(Expr::Identifier(name))
+                if merged.iter().any(|column| column.name == folded(name)) =>
+            {
+                let alias = name.clone();
+                *item = SelectItem::ExprWithAlias { expr: Expr::Identifier(alias.clone()), alias };
+            }
+            _ => {}
+        }
+    }
+    let mut writer = Writer { merged, depth: 0 };
+    for item in &mut select.projection {
+        let ControlFlow::Continue(()) = VisitMut::visit(item, &mut writer);
+    }
+    for condition in select.selection.iter_mut().chain(&mut select.having) {
+        let ControlFlow::Continue(()) = VisitMut::visit(condition, &mut writer);
+    }
+    let ControlFlow::Continue(()) = VisitMut::visit(&mut select.group_by, &mut writer);
+    Ok(())
+}
+
+struct Writer {
+    merged: Vec<Merged>,
+    depth: usize,
+}
+
+impl VisitorMut for Writer {
+    type Break = std::convert::Infallible;
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
+        if self.depth == 0
+            && let Expr::Identifier(name) = expression
+            && let Some(column) = self.merged.iter().find(|column| column.name == folded(name))
+        {
+            *expression = match column.sides.as_slice() {
+                [one] => one.clone(),
+                sides => function("coalesce", sides.to_vec()),
+            };
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn alias(factor: &TableFactor) -> Option<Ident> {
+    match factor {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            Some(alias.name.clone())
+        }
+        TableFactor::Table { name, alias: None, .. } => last(name),
+        _ => None,
+    }
+}
+
+fn last(name: &ObjectName) -> Option<Ident> {
+    name.0.last()?.as_ident().cloned()
+}
+
+fn folded(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+}
+
+fn refused(what: &str) -> Error {
+    Error::new(Code::UnsupportedSql, format!("{what} is not supported"))
+        .with_sqlstate("0A000")
+        .with_hint("write the condition with ON, and the column as COALESCE(a.id, b.id)")
+}

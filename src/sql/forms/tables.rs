@@ -1,0 +1,169 @@
+//! Functions in `FROM` and set-returning functions elsewhere, as arrays that are unnested.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query, SelectItem, TableAlias, TableAliasColumnDef,
+    TableFactor, Value, Visit, Visitor,
+};
+
+use super::make::{function, int4, query_of, take};
+
+/// Set-returning functions, and the function of the library that gives their rows as an array.
+const SETS: &[(&str, &str)] = &[
+    ("unnest", "pilaster_unnest"),
+    ("generate_series", "pilaster_series"),
+    ("generate_subscripts", "pilaster_subscripts"),
+    ("json_array_elements", "pilaster_json_array_elements"),
+    ("json_array_elements_text", "pilaster_json_array_elements_text"),
+    ("jsonb_array_elements", "pilaster_jsonb_array_elements"),
+    ("jsonb_array_elements_text", "pilaster_jsonb_array_elements_text"),
+    ("json_object_keys", "pilaster_json_object_keys"),
+    ("jsonb_object_keys", "pilaster_jsonb_object_keys"),
+    ("jsonb_path_query", "pilaster_jsonb_path_query"),
+    ("regexp_matches", "pilaster_regexp_matches"),
+    ("regexp_split_to_table", "pilaster_regexp_split_to_table"),
+    ("string_to_table", "string_to_array"),
+];
+/// Those of pairs: the functions of their keys and of their values.
+const PAIRS: &[(&str, &str, &str)] = &[
+    ("json_each", "pilaster_json_each_keys", "pilaster_json_each_values"),
+    ("json_each_text", "pilaster_json_each_keys", "pilaster_json_each_values_text"),
+    ("jsonb_each", "pilaster_jsonb_each_keys", "pilaster_jsonb_each_values"),
+    ("jsonb_each_text", "pilaster_jsonb_each_text_keys", "pilaster_jsonb_each_values_text"),
+];
+
+/// The rows of a set-returning function in an expression.
+pub(super) fn rows_of(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
+    let (_, array) = SETS.iter().find(|(known, _)| *known == name)?;
+    let rows = function("unnest", vec![function(array, arguments)]);
+    // An array of arrays is not: each of its elements comes as its text.
+    Some(if name == "regexp_matches" { function("::text[]", vec![rows]) } else { rows })
+}
+
+/// A function in `FROM` as a subquery.
+pub(super) fn rewrite(factor: &mut TableFactor) {
+    let (name, arguments, ordinality, alias) = match factor {
+        TableFactor::Table { name, args: Some(args), with_ordinality, alias, .. } => {
+            (last(name), plain(&mut args.args), *with_ordinality, alias)
+        }
+        TableFactor::Function { name, args, with_ordinality, alias, .. } => {
+            (last(name), plain(args), *with_ordinality, alias)
+        }
+        TableFactor::UNNEST { array_exprs, with_ordinality, alias, .. } => {
+            ("unnest".to_owned(), Some(std::mem::take(array_exprs)), *with_ordinality, alias)
+        }
+        _ => return,
+    };
+    let Some(arguments) = arguments else { return };
+    let alias = alias.take();
+    let mut items = Vec::new();
+    let mut push = |name: String, value: Expr| {
+        items.push(SelectItem::ExprWithAlias { expr: value, alias: Ident::with_quote('"', name) });
+    };
+    let shown = alias.as_ref().map_or_else(|| name.clone(), |alias| folded(&alias.name));
+    let lateral = arguments.iter().any(asks_columns);
+    let mut first_array = None;
+    if name == "unnest" && arguments.len() > 1 {
+        for array in arguments {
+            let array = function("pilaster_unnest", vec![array]);
+            first_array.get_or_insert_with(|| array.clone());
+            push("unnest".to_owned(), function("unnest", vec![array]));
+        }
+    } else if let Some((_, keys, values)) = PAIRS.iter().find(|(known, ..)| *known == name) {
+        let keys = function(keys, arguments.clone());
+        first_array = Some(keys.clone());
+        push("key".to_owned(), function("unnest", vec![keys]));
+        push("value".to_owned(), function("unnest", vec![function(values, arguments)]));
+    } else if let Some((_, array)) = SETS.iter().find(|(known, _)| *known == name) {
+        let array = function(array, arguments);
+        first_array = Some(array.clone());
+        let rows = function("unnest", vec![array]);
+        let rows = if name == "regexp_matches" { function("::text[]", vec![rows]) } else { rows };
+        // A function of one column gives that its alias.
+        let column = if name.ends_with("_elements") || name.ends_with("_elements_text") { "value" } else { &shown };
+        push(column.to_owned(), rows);
+    } else {
+        for argument in arguments {
+            push(shown.clone(), function(&name, vec![argument]));
+        }
+    }
+    if let (true, Some(array)) = (ordinality, first_array) {
+        let last = function("::int8", vec![function("cardinality", vec![array])]);
+        let first = function("::int8", vec![int4(1)]);
+        push("ordinality".to_owned(), function("unnest", vec![function("pilaster_series", vec![first, last])]));
+    }
+    let alias = alias.unwrap_or_else(|| TableAlias {
+        explicit: true,
+        name: Ident::with_quote('"', name),
+        columns: Vec::new(),
+        at: None,
+    });
+    let columns = full(&alias.columns, &items);
+    let alias = Some(TableAlias { columns, ..alias });
+    *factor = TableFactor::Derived { lateral, subquery: Box::new(query_of(items)), alias, sample: None };
+}
+
+/// An alias may name the first columns only.
+fn full(named: &[TableAliasColumnDef], items: &[SelectItem]) -> Vec<TableAliasColumnDef> {
+    if named.is_empty() {
+        return Vec::new();
+    }
+    let rest = items.iter().skip(named.len()).filter_map(|item| match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(TableAliasColumnDef { name: alias.clone(), data_type: None }),
+        _ => None,
+    });
+    named.iter().cloned().chain(rest).collect()
+}
+
+fn plain(arguments: &mut Vec<FunctionArg>) -> Option<Vec<Expr>> {
+    let is_plain = |argument: &FunctionArg| matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)));
+    if !arguments.iter().all(is_plain) {
+        return None;
+    }
+    let expressions = arguments.drain(..).filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(mut expression)) => Some(take(&mut expression)),
+        _ => None,
+    });
+    Some(expressions.collect())
+}
+
+fn last(name: &ObjectName) -> String {
+    name.0.last().and_then(|part| part.as_ident()).map_or_else(String::new, folded)
+}
+
+fn folded(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+}
+
+fn asks_columns(expression: &Expr) -> bool {
+    struct Finder;
+    impl Visitor for Finder {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            match expression {
+                Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+
+        // What is inside has tables of its own; if it asks for others the engine says so.
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            ControlFlow::Continue(())
+        }
+    }
+    Visit::visit(expression, &mut Finder).is_break()
+}
+
+/// Whether the function is planned better by the engine, which makes its rows as they are asked for: whole numbers alone.
+pub(super) fn is_engines(factor: &TableFactor) -> bool {
+    let TableFactor::Table { name, args: Some(args), with_ordinality: false, .. } = factor else { return false };
+    let is_number = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Cast { expr, .. })) => {
+            matches!(&**expr, Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if digits != "0"))
+        }
+        _ => false,
+    };
+    last(name) == "generate_series" && args.args.iter().all(is_number)
+}

@@ -1,0 +1,213 @@
+//! The finder: random statements, on real Postgres and on the engine, through a real snapshot and the one door.
+//!
+//! A statement that both answer, but not equally, is a fault: it is made as small as it can be and still differ, and shown with its
+//! seed. One that the engine refuses with a clear error is counted by its error; one that fails inside the engine is a fault too.
+//!
+//! `FINDER_SECONDS` and `FINDER_SEED` say how long and from where; `make sqlfuzz` runs it for longer, from the time of day.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use tokio_postgres::Client;
+
+use crate::{
+    compare::{compare, connect},
+    fuzz_sql::{Query, Schema, corpus, generate, is_ordered, letters, random, shrink, sql},
+    slt::{load_corpus, on_engine, on_postgres, sort_rows},
+    support::{Locale, Postgres},
+    support_server::{Server, Settings, take_snapshot},
+};
+
+/// What a run does that says nothing else: two minutes in CI, with all that is around it.
+const SECONDS: u64 = 100;
+/// Statements over one schema before the next.
+const PER_SCHEMA: u64 = 4_000;
+/// How often a statement is made smaller, at most.
+const SHRINKS_MAX: usize = 400;
+/// Faults that are shown.
+const SHOWN_MAX: usize = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_statements_are_answered_as_postgres_does() {
+    let end = Instant::now() + Duration::from_secs(setting("FINDER_SECONDS").unwrap_or(SECONDS));
+    let mut seed = setting("FINDER_SEED").unwrap_or(1);
+    let postgres = Postgres::private_in(Locale::Icu, &[], "");
+    let mut tally = Tally::default();
+    let mut round = 0;
+    while Instant::now() < end {
+        let schema = if round % 2 == 0 { corpus() } else { random(seed) };
+        let place = Place::open(&postgres, &format!("finder_{round}"), &schema).await;
+        for _ in 0..PER_SCHEMA {
+            if Instant::now() >= end {
+                break;
+            }
+            let query = generate(seed, &schema);
+            let verdict = place.verdict(&query).await;
+            if let Verdict::Fault(kind, how) = &verdict
+                && tally.faults.len() < SHOWN_MAX
+            {
+                let (smallest, how) = place.smallest(&query, kind, how.clone()).await;
+                tally.faults.push(format!("seed {seed}: {kind}: {how}\n{}", sql(&smallest)));
+            }
+            tally.add(verdict);
+            seed += 1;
+        }
+        round += 1;
+    }
+    println!("finder: {tally}");
+    assert!(tally.faults.is_empty(), "{} faults, for example:\n\n{}", tally.fault_count, tally.faults.join("\n\n"));
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's own switch is not configuration")]
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// A database and an engine over a snapshot of it.
+struct Place {
+    client: Client,
+    server: Server,
+    _store: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+enum Verdict {
+    Equal,
+    /// Both refuse it.
+    BothFail,
+    /// The engine says what it cannot do.
+    Refused(String),
+    /// The engine answers what Postgres gives up on: the order in which rows are looked at decides whether a value fails.
+    Answered,
+    Fault(&'static str, String),
+}
+
+impl Place {
+    async fn open(postgres: &Postgres, name: &str, schema: &Schema) -> Self {
+        let url = postgres.database(name);
+        if schema.setup.is_empty() {
+            load_corpus(&url);
+        }
+        let (client, connection) = connect(&url).await;
+        drop(connection);
+        client.batch_execute(&schema.setup).await.unwrap();
+        client.batch_execute("SET statement_timeout = '10s'").await.unwrap();
+        let store = tempfile::tempdir().unwrap();
+        take_snapshot(&url, store.path());
+        let server = Settings::replica(store.path()).env("PILASTER__ENGINE__TIMEOUT", "10s").start();
+        Self { client, server, _store: store }
+    }
+
+    async fn verdict(&self, query: &Query) -> Verdict {
+        let text = sql(query);
+        let theirs = on_postgres(&self.client, &text).await;
+        let ours = on_engine(&self.server, &text).await;
+        match (theirs, ours) {
+            (Err(_), Err((_, message))) if is_fault(&message) => Verdict::Fault("fails", message),
+            (Ok(_), Err((_, message))) if is_fault(&message) => Verdict::Fault("fails", message),
+            (Err(_), Err(_)) => Verdict::BothFail,
+            // Values, and time.
+            (Err(state), Ok(_)) if state.starts_with("22") || state.starts_with("57") => Verdict::Answered,
+            (Err(state), Ok(_)) => Verdict::Fault("accepts", state),
+            (Ok(_), Err((state, message))) => Verdict::Refused(format!("{state} {}", outline(&message))),
+            (Ok(mut theirs), Ok(mut ours)) => {
+                let letters = letters(query);
+                if !is_ordered(query) {
+                    sort_rows(&mut theirs, &letters);
+                    sort_rows(&mut ours, &letters);
+                }
+                let is_quotient = |column: usize, _: &str| letters.as_bytes().get(column) == Some(&b'Q');
+                let difference = compare(&theirs, &ours, is_quotient);
+                match (difference.rows, difference.columns) {
+                    (Some(how), _) => Verdict::Fault("rows", how),
+                    (None, Some(how)) => Verdict::Fault("columns", how),
+                    (None, None) => Verdict::Equal,
+                }
+            }
+        }
+    }
+
+    /// The smallest statement that has a fault of the same kind.
+    async fn smallest(&self, query: &Query, kind: &str, how: String) -> (Query, String) {
+        let (mut smallest, mut how) = (query.clone(), how);
+        let mut tries = 0;
+        'smaller: loop {
+            for candidate in shrink(&smallest) {
+                tries += 1;
+                if tries > SHRINKS_MAX {
+                    break 'smaller;
+                }
+                if let Verdict::Fault(same, why) = self.verdict(&candidate).await
+                    && same == kind
+                {
+                    (smallest, how) = (candidate, why);
+                    continue 'smaller;
+                }
+            }
+            break;
+        }
+        (smallest, how)
+    }
+}
+
+/// An error that tells of the engine rather than of the statement.
+fn is_fault(message: &str) -> bool {
+    message.starts_with("internal") || message.is_empty() || message.contains("the reply was cut")
+}
+
+/// The message without what is particular to one statement.
+fn outline(message: &str) -> String {
+    let mut outline = String::new();
+    let mut quoted = false;
+    for letter in message.chars() {
+        match letter {
+            '"' => quoted = !quoted,
+            _ if quoted && outline.len() > 60 => {}
+            digit if digit.is_ascii_digit() => outline.push('0'),
+            letter => outline.push(letter),
+        }
+    }
+    outline.chars().take(70).collect()
+}
+
+#[derive(Default)]
+struct Tally {
+    equal: u64,
+    both_fail: u64,
+    answered: u64,
+    refused: BTreeMap<String, u64>,
+    fault_count: u64,
+    faults: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Equal => self.equal += 1,
+            Verdict::BothFail => self.both_fail += 1,
+            Verdict::Answered => self.answered += 1,
+            Verdict::Refused(why) => *self.refused.entry(why).or_default() += 1,
+            Verdict::Fault(..) => self.fault_count += 1,
+        }
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let refused: u64 = self.refused.values().sum();
+        let all = self.equal + self.both_fail + self.answered + refused + self.fault_count;
+        writeln!(
+            formatter,
+            "{all} statements: {} equal, {} fail on both, {} only on Postgres, {refused} refused, {} faults",
+            self.equal, self.both_fail, self.answered, self.fault_count
+        )?;
+        let mut why: Vec<_> = self.refused.iter().collect();
+        why.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        for (why, count) in why.into_iter().take(30) {
+            writeln!(formatter, "  {count} refused: {why}")?;
+        }
+        Ok(())
+    }
+}
