@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     error::{Code, Error, Result},
     output::postgres_type_name,
-    sql::differences::{Effect, Found, find},
+    sql::differences::{Effect, Found, find, find_in},
 };
 
 /// Where the lines below a query's first begin.
@@ -35,15 +35,15 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
         writeln!(report.text, "snapshot {} as of {}", engine.version(), engine.as_of().format("%Y-%m-%d %H:%M:%S UTC"));
     let catalog = service.library().catalog();
     for (path, error) in &catalog.broken {
-        // Only to say the line; a file that cannot be read has none.
+        // To say the line and the construct; of a file that cannot be read there is neither.
         let text = std::fs::read_to_string(config.queries.folder.join(path)).unwrap_or_default();
-        report.add(&path.display().to_string(), &text, &Verdict::Broken(error.clone()));
+        report.add(&path.display().to_string(), &text, &judge_unread(error, find_in(&text)));
     }
     for query in catalog.queries.values() {
         let verdict = judge(service.describe(query).await, find(&query.sql));
         report.add(&format!("{}/{}", query.dashboard, query.name), query.sql.text(), &verdict);
     }
-    report.finish(catalog.queries.len());
+    report.finish();
     // A reader that stops reading has seen enough.
     drop(std::io::stdout().lock().write_all(report.text.as_bytes()));
     Ok(if report.fails() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -62,19 +62,9 @@ enum Verdict {
 }
 
 fn judge(planned: Result<SchemaRef>, found: Vec<Found>) -> Verdict {
-    // Each difference once, at its first place.
-    let mut first: Vec<Found> = Vec::new();
-    for place in found {
-        if !first.iter().any(|had| had.difference.key == place.difference.key) {
-            first.push(place);
-        }
-    }
-    let (unsupported, different): (Vec<_>, Vec<_>) =
-        first.into_iter().partition(|found| found.difference.effect == Effect::Unsupported);
+    let (unsupported, different) = by_effect(found);
     match planned {
-        Err(error) if matches!(error.code(), Code::InvalidSql | Code::UnsupportedSql | Code::InvalidValue) => {
-            Verdict::Unsupported(Some(error), unsupported)
-        }
+        Err(error) if is_about_sql(&error) => Verdict::Unsupported(Some(error), unsupported),
         Err(error) => Verdict::Broken(error),
         Ok(schema) => match schema.fields().iter().find(|field| is_unnamed(field.name())) {
             Some(field) => Verdict::Broken(
@@ -86,6 +76,30 @@ fn judge(planned: Result<SchemaRef>, found: Vec<Found>) -> Verdict {
             None => Verdict::Equal(schema),
         },
     }
+}
+
+/// Of a file that is no query: because of a construct that only Postgres knows, or because it is wrong.
+fn judge_unread(error: &Error, found: Vec<Found>) -> Verdict {
+    let (unsupported, _) = by_effect(found);
+    match is_about_sql(error) && !unsupported.is_empty() {
+        true => Verdict::Unsupported(Some(error.clone()), unsupported),
+        false => Verdict::Broken(error.clone()),
+    }
+}
+
+fn is_about_sql(error: &Error) -> bool {
+    matches!(error.code(), Code::InvalidSql | Code::UnsupportedSql | Code::InvalidValue)
+}
+
+/// Those that are errors and those that are not, each difference once, at its first place.
+fn by_effect(found: Vec<Found>) -> (Vec<Found>, Vec<Found>) {
+    let mut first: Vec<Found> = Vec::new();
+    for place in found {
+        if !first.iter().any(|had| had.difference.key == place.difference.key) {
+            first.push(place);
+        }
+    }
+    first.into_iter().partition(|found| found.difference.effect == Effect::Unsupported)
 }
 
 /// What Postgres calls a column that has no better name.
@@ -157,8 +171,9 @@ impl Report {
         }
     }
 
-    fn finish(&mut self, queries: usize) {
+    fn finish(&mut self) {
         let Self { equal, different, unsupported, broken, .. } = *self;
+        let queries = equal + different + unsupported + broken;
         let _ = writeln!(
             self.text,
             "{queries} queries: {equal} equal, {different} different, {unsupported} unsupported, {broken} broken"

@@ -237,7 +237,14 @@ fn bare_frame(function: &mut Function) {
                 && call.name.to_string() == "::interval"
                 && let Some(text) = calls::only_argument(call)
             {
-                **rows = text;
+                // The engine takes no call here.
+                **rows = Expr::Interval(Interval {
+                    value: Box::new(text),
+                    leading_field: None,
+                    leading_precision: None,
+                    last_field: None,
+                    fractional_seconds_precision: None,
+                });
             }
         }
     }

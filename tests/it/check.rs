@@ -38,6 +38,7 @@ fn each_query_is_said_to_be_equal_different_or_unsupported() {
     write("missing.sql", "SELECT id,\n  to_ascii(name) AS plain FROM people");
     write("nameless.sql", "SELECT id + 1 FROM people");
     write("torn.sql", "SELECT id FRM people p");
+    write("unknown.sql", "SELECT count(*) OVER (ORDER BY id ROWS 1 PRECEDING EXCLUDE TIES) AS n FROM people");
     let finished = check();
     assert_eq!(finished.status.code(), Some(1), "{}", finished.stdout);
     let all = finished.stdout;
@@ -46,5 +47,7 @@ fn each_query_is_said_to_be_equal_different_or_unsupported() {
     assert!(line("unsupported  team/missing 2:3: ").contains("to_ascii"), "{all}");
     assert!(line("BROKEN       team/nameless: ").contains("has no name"), "{all}");
     assert!(line(&format!("BROKEN       {} 1:", Path::new("team/torn.sql").display())).len() > 30, "{all}");
-    assert!(all.trim_end().ends_with("1 equal, 1 different, 1 unsupported, 2 broken"), "{all}");
+    line("unsupported  team/unknown.sql 1:52: ");
+    assert!(all.contains("(frame-exclusion)"), "{all}");
+    assert!(all.trim_end().ends_with("6 queries: 1 equal, 1 different, 2 unsupported, 2 broken"), "{all}");
 }

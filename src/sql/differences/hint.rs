@@ -47,14 +47,15 @@ pub const ENGINE_FUNCTIONS: &[&str] = &[
     "stddev",
     "stddev_pop",
     "stddev_samp",
-    "string_agg",
+    "string_agg(text, text)",
     "sum",
     "var_pop",
     "var_samp",
     "variance",
     // Ordered-set aggregates.
     "mode",
-    "percentile_cont",
+    "percentile_cont(float8, float8)",
+    "percentile_cont(float8[], float8)",
     "percentile_disc",
     // Window functions; the hypothetical-set aggregates have the same names.
     "cume_dist",
@@ -89,9 +90,11 @@ pub const ENGINE_FUNCTIONS: &[&str] = &[
     // Clocks and chance.
     "age(timestamp)",
     "age(timestamptz)",
-    "gen_random_uuid",
+    "clock_timestamp",
     "now",
     "random",
+    "statement_timestamp",
+    "transaction_timestamp",
 ];
 
 /// The functions that a query may call, once each.

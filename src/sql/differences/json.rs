@@ -49,6 +49,21 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         ],
     ),
     unsupported(
+        "json-subscripts",
+        "subscripts of `jsonb`: `x['a']`",
+        "is `x -> 'a'`",
+        "does not know them",
+        "`x -> 'a'`",
+        &[Sign::At(is_json_subscript)],
+    ),
+    different(
+        "jsonpath-text",
+        "a `jsonpath` that is shown: `'$.a'::jsonpath`",
+        "is written in full: `$.\"a\"`",
+        "is the text as it was given",
+        "nothing is to be done where it is used",
+    ),
+    unsupported(
         "json-nesting",
         "JSON that nests more than 500 levels deep",
         "reads as deep as its stack allows, some thousands",
@@ -74,7 +89,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "array-dimensions",
         "arrays of more than one dimension",
         "has up to six",
-        "has one",
+        "has one: `ARRAY[[1], [2]]` can be shown and nothing else",
         "JSON, or one array for each dimension",
         &[Sign::At(is_array_of_arrays)],
     ),
@@ -109,19 +124,28 @@ const fn different(
     Difference { effect: Effect::Different, ..unsupported(key, construct, postgres, engine, mend, NOTHING) }
 }
 
-/// `ARRAY[[…`, or `'{{…'` that is cast to an array.
+/// `x['a']`
+fn is_json_subscript(tokens: &Tokens, index: usize) -> bool {
+    let is_value = index > 0
+        && (tokens.name(index - 1).is_some_and(|name| name != "array")
+            || matches!(tokens.symbol(index - 1), Some("]" | ")")));
+    is_value && tokens.symbol(index) == Some("[") && tokens.literal(index + 1).is_some()
+}
+
+/// `'{{…'` that is cast to an array. `ARRAY[[…]]` can be shown, if no more.
 fn is_array_of_arrays(tokens: &Tokens, index: usize) -> bool {
-    if ["array [ [", "array [ array ["].iter().any(|phrase| tokens.reads(index, phrase)) {
-        return true;
-    }
     let is_nested =
         |text: &str| text.trim_start().strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('{'));
     is_array_literal(tokens, index) && tokens.literal(index).is_some_and(is_nested)
 }
 
-/// `'[0:1]={…}'` that is cast to an array.
+/// `'[0:1]={…}'` that is cast to an array, or an array that is filled from another bound.
 fn has_bounds(tokens: &Tokens, index: usize) -> bool {
-    is_array_literal(tokens, index) && tokens.literal(index).is_some_and(|text| text.trim_start().starts_with('['))
+    let is_filled = tokens.name(index) == Some("array_fill")
+        && tokens.call(index).is_some_and(|open| tokens.arguments(open).len() > 2);
+    is_filled
+        || is_array_literal(tokens, index)
+            && tokens.literal(index).is_some_and(|text| text.trim_start().starts_with('['))
 }
 
 /// `'…'::type[]`

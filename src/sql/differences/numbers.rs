@@ -31,10 +31,10 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     },
     different(
         "numeric-scale",
-        "how many digits behind the point a column of `numeric` without precision shows, also as text, in JSON and to `scale()`",
+        "how many digits behind the point a column of `numeric` without precision shows, also as text, in JSON and to `scale` and `trim_scale`",
         "each value has its own: `2.5`",
         "all values of the column have the same: `2.500`",
-        "`trim_scale(x)`, or declare the column as `numeric(p, s)`; the values are equal",
+        "`round(x, n)`, or declare the column as `numeric(p, s)`; the values are equal",
     ),
     different(
         "quotient-digits",

@@ -148,20 +148,22 @@ impl Tokens {
         if self.symbol(index + 1) == Some(".") { index + 3 } else { index + 1 }
     }
 
-    /// Whether `B'101'` or `X'1F'` stands here.
-    pub(super) fn is_bit_string(&self, index: usize) -> bool {
-        let piece = self.pieces.get(index);
-        piece.is_some_and(|piece| {
-            matches!(piece.token.token, Token::SingleQuotedByteStringLiteral(_) | Token::HexStringLiteral(_))
-        })
+    /// Whether `B'101'` stands here.
+    pub(super) fn is_bits(&self, index: usize) -> bool {
+        self.pieces.get(index).is_some_and(|piece| matches!(piece.token.token, Token::SingleQuotedByteStringLiteral(_)))
+    }
+
+    /// Whether `X'1F'` stands here.
+    pub(super) fn is_hexadecimal(&self, index: usize) -> bool {
+        self.pieces.get(index).is_some_and(|piece| matches!(piece.token.token, Token::HexStringLiteral(_)))
     }
 
     /// Whether the words and symbols of `phrase` stand here.
     pub(super) fn reads(&self, index: usize, phrase: &str) -> bool {
         // A column may have the name of a word.
-        let is_qualified = index > 0 && self.symbol(index - 1) == Some(".");
+        let is_name = index > 0 && (self.symbol(index - 1) == Some(".") || self.word(index - 1) == Some("as"));
         let mut parts = phrase.split(' ').enumerate();
-        !is_qualified
+        !is_name
             && parts.all(|(place, part)| {
                 let here = index + place;
                 self.word(here).or_else(|| self.symbol(here)) == Some(part)

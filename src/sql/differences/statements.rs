@@ -16,6 +16,50 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         effect: Effect::Different,
         seen_by: &[Sign::Words(&["tablesample bernoulli", "tablesample system"])],
     },
+    Difference {
+        key: "foreign-grammar",
+        theme: Theme::Statements,
+        construct: "`TRY_CAST`, `QUALIFY`, `SEMI JOIN`, `IGNORE NULLS`, `==`, `tinyint` and other words of other databases",
+        postgres: "refuses them",
+        engine: "knows some of them",
+        mend: "write what PostgreSQL has, if the query is to run there, too",
+        effect: Effect::Different,
+        seen_by: &[
+            Sign::Words(&[
+                "anti join",
+                "ignore nulls",
+                "qualify rank",
+                "qualify row_number",
+                "respect nulls",
+                "safe_cast (",
+                "semi join",
+                "try_cast (",
+                "union all by name",
+                "union by name",
+            ]),
+            Sign::Operator(&["==", "<=>"]),
+            Sign::Type(&["datetime", "string", "tinyint"]),
+        ],
+    },
+    Difference {
+        key: "refusals",
+        theme: Theme::Statements,
+        construct: "statements that PostgreSQL refuses, such as one that uses a name of its list in `HAVING` or in an expression of \
+                    `ORDER BY`, or has a subquery without an alias in `FROM`",
+        postgres: "is an error",
+        engine: "answers some of them, in the sense that is meant",
+        mend: "try the query on PostgreSQL, if it is to run there, too",
+        effect: Effect::Different,
+        seen_by: NOTHING,
+    },
+    unsupported(
+        "set-operations-all",
+        "`INTERSECT ALL`, `EXCEPT ALL`",
+        "pairs each row with one on the other side",
+        "does not know them",
+        "number equal rows by `row_number() OVER (PARTITION BY a, b)` on both sides, and leave `ALL` away",
+        &[Sign::Words(&["intersect all", "except all"])],
+    ),
     unsupported(
         "frame-exclusion",
         "`EXCLUDE CURRENT ROW`, `GROUP`, `TIES` in a window's frame",
@@ -39,6 +83,89 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "does not know them",
         "carry the path along as text: order by it, and stop where it has the row already",
         &[Sign::Words(&["search depth first by", "search breadth first by"]), Sign::At(is_cycle)],
+    ),
+    unsupported(
+        "grouping-forms",
+        "`GROUP BY DISTINCT`, `GROUP BY ()`, `ROLLUP ((a, b))`, and `ROLLUP` or `CUBE` in `GROUPING SETS`",
+        "has them all",
+        "has `ROLLUP (a, b)`, `CUBE (a, b)` and `GROUPING SETS ((a, b), (a), ())`",
+        "write all sets out, as in `GROUPING SETS ((a, b), ())`",
+        &[
+            Sign::Words(&["group by distinct", "group by all rollup", "group by all cube", "group by ( )"]),
+            Sign::At(is_nested_grouping),
+        ],
+    ),
+    unsupported(
+        "rows-as-values",
+        "a row as a value: `ROW(a, b)`, `(x).field`, or a table's name for its row",
+        "can be shown, counted and taken apart",
+        "there are none; `(a, b)` can be compared",
+        "name the columns",
+        &[Sign::Call(&["row"]), Sign::Words(&[") ."])],
+    ),
+    unsupported(
+        "computed-limits",
+        "`LIMIT (SELECT …)`, `OFFSET (SELECT …)`, `FETCH FIRST (n + 1) ROWS`",
+        "counts as many rows as it says",
+        "takes numbers and parameters, and sums of them",
+        "number the rows by `row_number()`, and compare that",
+        &[Sign::Words(&["limit ( select", "offset ( select", "fetch first (", "fetch next ("])],
+    ),
+    unsupported(
+        "symmetric-between",
+        "`BETWEEN SYMMETRIC`",
+        "takes the bounds in either order",
+        "does not know it",
+        "`BETWEEN least(a, b) AND greatest(a, b)`",
+        &[Sign::Words(&["between symmetric", "between asymmetric"])],
+    ),
+    unsupported(
+        "short-null-tests",
+        "`x ISNULL`",
+        "is `x IS NULL`",
+        "does not know it",
+        "`x IS NULL`",
+        &[Sign::At(|tokens, index| tokens.reads(index, "isnull") && tokens.symbol(index + 1) != Some("("))],
+    ),
+    unsupported(
+        "order-by-operator",
+        "`ORDER BY x USING <`",
+        "sorts by an operator",
+        "does not know it",
+        "`ORDER BY x`, or `ORDER BY x DESC`",
+        &[Sign::Words(&["using <", "using >"])],
+    ),
+    unsupported(
+        "continued-strings",
+        "a string literal that goes on in the next line, `'a' ⏎ 'b'`",
+        "is one literal",
+        "does not know it",
+        "`'a' || 'b'`",
+        &[Sign::At(|tokens, index| tokens.literal(index).is_some() && tokens.literal(index + 1).is_some())],
+    ),
+    unsupported(
+        "variadic-arrays",
+        "`f(VARIADIC array)`",
+        "takes the elements for arguments",
+        "does not know it",
+        "`array_to_string(x, '')` for `concat`, `cardinality(array_remove(x, NULL))` for `num_nonnulls`",
+        &[Sign::Words(&["variadic"])],
+    ),
+    unsupported(
+        "only-this-table",
+        "`FROM ONLY t`",
+        "leaves out the tables that inherit from it",
+        "does not know it",
+        "`FROM t`",
+        &[Sign::Words(&["from only", "join only"])],
+    ),
+    unsupported(
+        "separators-by-row",
+        "`string_agg(x, y)` with a column for its separator",
+        "separates each value by its own",
+        "takes one separator for all",
+        "`string_agg(y || x, '')`, and cut the first one off",
+        &[Sign::At(is_separated_by_row)],
     ),
     unsupported(
         "rows-from",
@@ -115,6 +242,14 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "takes one value",
         "count the rows before it, as in `count(*) FILTER (WHERE (x, y) < (a, b)) + 1`",
         &[Sign::At(is_rank_of_several)],
+    ),
+    unsupported(
+        "outer-references",
+        "subqueries that ask for a row two levels further out, and some others that cannot be made joins",
+        "runs them for each row",
+        "is an error that names the column",
+        "join the outer table in the subquery, or make the subquery a `WITH` and join that",
+        NOTHING,
     ),
     unsupported(
         "own-functions",
@@ -198,4 +333,28 @@ fn is_rank_of_several(tokens: &Tokens, index: usize) -> bool {
     let Some(open) = tokens.call(index) else { return false };
     let is_within_group = tokens.close_of(open).is_some_and(|close| tokens.reads(close + 1, "within group"));
     is_within_group && tokens.arguments(open).len() > 1
+}
+
+/// `ROLLUP` or `CUBE` within `GROUPING SETS`, or over lists of columns.
+fn is_nested_grouping(tokens: &Tokens, index: usize) -> bool {
+    if !matches!(tokens.word(index), Some("rollup" | "cube")) || tokens.symbol(index + 1) != Some("(") {
+        return false;
+    }
+    let sets = tokens.open_before(index).and_then(|open| open.checked_sub(2));
+    let is_list = |argument: &std::ops::Range<usize>| {
+        tokens.symbol(argument.start) == Some("(") && tokens.arguments(argument.start).len() > 1
+    };
+    sets.is_some_and(|sets| tokens.reads(sets, "grouping sets")) || tokens.arguments(index + 1).iter().any(is_list)
+}
+
+/// A separator that is a column's name alone.
+fn is_separated_by_row(tokens: &Tokens, index: usize) -> bool {
+    if tokens.name(index) != Some("string_agg") {
+        return false;
+    }
+    let arguments = tokens.call(index).map(|open| tokens.arguments(open)).unwrap_or_default();
+    let Some(separator) = arguments.get(1) else { return false };
+    let end = tokens.end_of_name(separator.start);
+    let is_column = tokens.name(separator.start).is_some() && tokens.word(separator.start) != Some("null");
+    is_column && (end == separator.end || tokens.word(end) == Some("order"))
 }

@@ -33,6 +33,7 @@ fn constructs_are_found_in_place() {
         &[("timetz", 11), ("timetz", 29), ("timetz", 54)],
     );
     check("SELECT x AS money, count(*) AS timetz FROM t", &[]);
+    check("SELECT x IS NULL AS isnull, t.localtime FROM t", &[]);
     // A statement that the parser does not take.
     check("SELECT sum(x) OVER (ORDER BY y ROWS 1 PRECEDING EXCLUDE TIES) FROM t", &[("frame-exclusion", 49)]);
     check("SELECT 'open", &[]);

@@ -32,6 +32,32 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "`translate`, `split_part`, and `convert_from` with `convert_to`",
         &[Sign::Call(&["to_ascii", "parse_ident", "convert"])],
     ),
+    Difference {
+        key: "hexadecimal-literals",
+        theme: Theme::Text,
+        construct: "`X'1F'`",
+        postgres: "is the bit string `00011111`",
+        engine: "is the `bytea` `\\x1f`",
+        mend: "`'\\x1f'::bytea`",
+        effect: Effect::Different,
+        seen_by: &[Sign::At(Tokens::is_hexadecimal)],
+    },
+    unsupported(
+        "normal-forms",
+        "`normalize(x, NFD)`",
+        "takes the form as a word",
+        "takes it as text",
+        "`normalize(x, 'NFD')` here, and `normalize(x)` for NFC on both",
+        &[Sign::At(is_normal_form)],
+    ),
+    unsupported(
+        "random-uuids",
+        "`gen_random_uuid()`",
+        "is another one each time",
+        "does not exist",
+        "`md5(random()::text)::uuid`",
+        &[Sign::Call(&["gen_random_uuid"])],
+    ),
     unsupported(
         "enum-functions",
         "`enum_first`, `enum_last`, `enum_range`",
@@ -39,14 +65,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "do not exist",
         "write the labels",
         &[Sign::Call(&["enum_first", "enum_last", "enum_range"])],
-    ),
-    unsupported(
-        "window-extremes-of-text",
-        "`min` and `max` of text as window functions, under a collation other than `C`",
-        "compare by the collation",
-        "are refused",
-        "`first_value(x) OVER (… ORDER BY x)`, or `COLLATE \"C\"`",
-        NOTHING,
     ),
     different(
         "padding",
@@ -156,4 +174,13 @@ fn has_basic_flag(tokens: &Tokens, index: usize) -> bool {
             .literal(argument.start)
             .is_some_and(|flags| flags.chars().all(|letter| letter.is_ascii_lowercase()) && flags.contains(is_flag))
     })
+}
+
+fn is_normal_form(tokens: &Tokens, index: usize) -> bool {
+    if tokens.name(index) != Some("normalize") {
+        return false;
+    }
+    let arguments = tokens.call(index).map(|open| tokens.arguments(open)).unwrap_or_default();
+    let form = arguments.get(1).and_then(|form| tokens.word(form.start));
+    matches!(form, Some("nfc" | "nfd" | "nfkc" | "nfkd"))
 }

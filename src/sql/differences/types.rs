@@ -5,9 +5,9 @@ use super::{Difference, Effect, Theme, sign::Sign};
 pub(super) const DIFFERENCES: &[Difference] = &[
     of_type(
         "timetz",
-        "`time with time zone`, and `current_time`, which is one",
+        "`time with time zone`",
         "`timestamptz`, or `time` and a zone of its own",
-        &[Sign::Type(&["timetz", "time with time zone"]), Sign::Words(&["current_time"])],
+        &[Sign::Type(&["timetz", "time with time zone"])],
     ),
     of_type(
         "network-types",
@@ -168,13 +168,13 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     of_type("money", "`money`", "`numeric`", &[Sign::Type(&["money"])]),
     of_type(
         "bit-strings",
-        "`bit(n)`, `varbit`, `B'101'`, `X'1F'`",
+        "`bit(n)`, `varbit`, `B'101'`",
         "integers and `&`, `|`, `#`, or `bytea` and `get_bit`",
-        &[Sign::Type(&["bit", "bit varying", "varbit"]), Sign::At(|tokens, index| tokens.is_bit_string(index))],
+        &[Sign::Type(&["bit", "bit varying", "varbit"]), Sign::At(|tokens, index| tokens.is_bits(index))],
     ),
     of_type(
         "catalogue-types",
-        "`oid`, `regclass`, `jsonpath`, `pg_lsn` and other types of the catalogue",
+        "`oid`, `regclass`, `pg_lsn` and other types of the catalogue",
         "integers and text",
         &[Sign::Type(&[
             "oid",
@@ -183,7 +183,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
             "regtype",
             "regrole",
             "regnamespace",
-            "jsonpath",
             "pg_lsn",
             "xid",
             "xid8",

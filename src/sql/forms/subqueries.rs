@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    GroupByExpr, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, UnaryOperator, Value, Visit, VisitMut,
-    Visitor, VisitorMut,
+    GroupByExpr, LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, UnaryOperator, Value,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::make::{function, number, query_of, take};
@@ -89,9 +89,10 @@ pub(super) fn scalar(query: &mut Query) {
                 return;
             };
             let mut first = function("first_value", vec![value]);
-            if let (Expr::Function(call), Some(OrderByKind::Expressions(order))) = (&mut first, order)
+            if let (Expr::Function(call), Some(OrderByKind::Expressions(mut order))) = (&mut first, order)
                 && let FunctionArguments::List(list) = &mut call.args
             {
+                by_value(&mut order, &list.args);
                 list.clauses = vec![FunctionArgumentClause::OrderBy(order)];
             }
             *expression = first;
@@ -227,14 +228,25 @@ pub(super) fn array_of(query: &mut Query) -> Option<Expr> {
         return None;
     }
     let mut array = function("array_agg", vec![take(expression)]);
-    if let (Expr::Function(call), Some(OrderByKind::Expressions(order))) = (&mut array, order)
+    if let (Expr::Function(call), Some(OrderByKind::Expressions(mut order))) = (&mut array, order)
         && let FunctionArguments::List(list) = &mut call.args
     {
+        by_value(&mut order, &list.args);
         list.clauses = vec![FunctionArgumentClause::OrderBy(order)];
     }
     *expression = array;
     let subquery = Expr::Subquery(Box::new(std::mem::replace(query, query_of(Vec::new()))));
     Some(function("pilaster_array_or_empty", vec![subquery]))
+}
+
+/// `ORDER BY 1` means the value itself, which has no place any more.
+fn by_value(order: &mut [OrderByExpr], arguments: &[FunctionArg]) {
+    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = arguments.first() else { return };
+    for sort in order {
+        if matches!(&sort.expr, Expr::Value(place) if matches!(place.value, Value::Number(..))) {
+            sort.expr = value.clone();
+        }
+    }
 }
 
 enum Limit {

@@ -188,7 +188,7 @@ const LEFT_OUT: &str = "\
     current_setting current_user currtid2 currval format_type get_current_ts_config getdatabaseencoding \
     getpgusername lastval loread lowrite makeaclitem mxid_age nextval obj_description postgresql_fdw_validator \
     row_security_active satisfies_hash_partition session_user set_config setval shobj_description ts_stat version \
-    xmlvalidate cash_words dexp dlog1 dlog10 dround dtrunc int4inc int8_sum ishorizontal isparallel isperp \
+    xmlvalidate cash_words dexp dlog1 dlog10 dround dtrunc enum_send int4inc int8_sum ishorizontal isparallel isperp \
     isvertical like like_escape nameconcatoid notlike oidvectortypes text textlen timestamp timestamptz";
 
 /// Name, kind, types of the arguments, type of the result. Functions that only serve others are left out, unless the documentation has
