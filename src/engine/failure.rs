@@ -3,7 +3,10 @@
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 
-use crate::error::{Code, Error};
+use crate::{
+    error::{Code, Error},
+    sql::differences::{function_names, hint_for_missing, hint_for_statement},
+};
 
 /// Our error of one of the library's. `sql` is the statement, to say where.
 pub(super) fn from_datafusion(error: DataFusionError, sql: Option<&str>) -> Error {
@@ -12,6 +15,11 @@ pub(super) fn from_datafusion(error: DataFusionError, sql: Option<&str>) -> Erro
     let ours = match position {
         Some(position) if ours.position().is_none() => ours.with_position(position),
         _ => ours,
+    };
+    let is_statements = matches!(ours.code(), Code::InvalidSql | Code::UnsupportedSql) && ours.hint().is_none();
+    let ours = match sql.filter(|_| is_statements).and_then(|sql| hint_for_statement(sql, ours.position())) {
+        Some(hint) => ours.with_hint(hint),
+        None => ours,
     };
     ours.with_cause(error)
 }
@@ -100,12 +108,18 @@ fn from_plan(message: &str) -> Error {
             .with_sqlstate("42704")
             .with_hint("types are Postgres's own and the enums of the source");
     }
-    let error = Error::new(Code::InvalidSql, tidy(message));
-    if message.contains("Invalid function") || message.contains("function") && message.contains("not found") {
-        error.with_sqlstate("42883").with_hint("check its name and the types of its arguments")
-    } else {
-        error.with_sqlstate(state_of(message))
+    if let Some(name) = missing_function(message) {
+        let hint = hint_for_missing(name, function_names());
+        return Error::new(Code::InvalidSql, format!("function {name} does not exist"))
+            .with_sqlstate("42883")
+            .with_hint(hint.unwrap_or_else(|| "check its name; docs/sql.md lists what there is".to_owned()));
     }
+    Error::new(Code::InvalidSql, tidy(message)).with_sqlstate(state_of(message))
+}
+
+fn missing_function(message: &str) -> Option<&str> {
+    let named = |start: &str| message[message.find(start)? + start.len()..].split('\'').next();
+    named("Invalid function '").or_else(|| named("able function '").filter(|_| message.contains("not found")))
 }
 
 /// The library's messages, by a part of each, with Postgres's code for it.

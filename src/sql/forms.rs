@@ -10,10 +10,10 @@ mod tables;
 mod windows;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, DateTimeField, ExactNumberInfo,
-    Expr, Fetch, Function, GroupByExpr, Interval, LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr,
-    Subscript, TableFactor, TimezoneInfo, TrimWhereField, TypedString, UnaryOperator, Value, Values, WindowFrameBound,
-    WindowType,
+    AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, DateTimeField, Distinct,
+    ExactNumberInfo, Expr, Fetch, Function, GroupByExpr, Interval, LimitClause, OrderByKind, Query, Select, SelectItem,
+    SetExpr, Subscript, TableFactor, TimezoneInfo, TrimWhereField, TypedString, UnaryOperator, Value, Values,
+    WindowFrameBound, WindowType,
 };
 
 use self::make::{cast, function, int4, number, take, text};
@@ -108,7 +108,7 @@ pub(super) fn rewrite(expression: &mut Expr) {
             let value = take(&mut interval.value);
             *expression = match interval_modifier(interval) {
                 None => function("::interval", vec![value]),
-                Some(modifier) => function("pilaster_interval", vec![value, int4(modifier)]),
+                Some(modifier) => function("pilaster_interval_of", vec![value, int4(modifier)]),
             };
         }
         Expr::Substring { expr, substring_from, substring_for, .. } => {
@@ -155,8 +155,9 @@ pub(super) fn settle_names(select: &mut Select) -> Result<()> {
 
 /// Functions in `FROM` become subqueries. To be called when what is inside has been visited.
 pub(super) fn settle_table(factor: &mut TableFactor) {
-    if !tables::is_engines(factor) {
-        tables::rewrite(factor);
+    match tables::counted(factor) {
+        Some(made) => *factor = made,
+        None => tables::rewrite(factor),
     }
 }
 
@@ -167,8 +168,29 @@ pub(super) fn settle_select(select: &mut Select) {
             subqueries::settle_values(expression);
         }
     }
+    if let Some(Distinct::On(expressions)) = &mut select.distinct {
+        for expression in expressions {
+            literal::bare(expression);
+            if let Some(item) = item_at(&select.projection, expression) {
+                *expression = item;
+            }
+        }
+    }
     if let GroupByExpr::Expressions(expressions, _) = &mut select.group_by {
         expressions.iter_mut().for_each(literal::bare);
+    }
+}
+
+/// The item of the list that a position means.
+fn item_at(items: &[SelectItem], position: &Expr) -> Option<Expr> {
+    let Expr::Value(value) = position else { return None };
+    let Value::Number(digits, _) = &value.value else { return None };
+    let place = digits.parse::<usize>().ok()?.checked_sub(1)?;
+    match items.get(place)? {
+        SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } => {
+            Some(expression.clone())
+        }
+        _ => None,
     }
 }
 
@@ -217,8 +239,10 @@ fn settle_values(values: &mut Values) {
         let Some(cast) = cast else { continue };
         for row in &mut values.rows {
             let Some(value) = row.get_mut(column) else { continue };
-            let is_untyped =
-                matches!(value, Expr::Value(literal) if matches!(literal.value, Value::SingleQuotedString(_)));
+            let is_untyped = matches!(
+                value,
+                Expr::Value(literal) if matches!(literal.value, Value::SingleQuotedString(_) | Value::Null)
+            );
             if is_untyped {
                 *value = function(&cast, vec![take(value)]);
             }
@@ -270,6 +294,14 @@ fn cast_to(expression: &mut Expr, data_type: &DataType) -> Option<Expr> {
         return None;
     }
     let value = match name.as_str() {
+        // A float may have more digits than a numeric that is written.
+        "float4" | "float8" if matches!(&*expression, Expr::Value(_)) => match take(expression) {
+            Expr::Value(value) => match value.value {
+                Value::Number(digits, _) => text(&digits),
+                other => Expr::Value(other.into()),
+            },
+            other => other,
+        },
         // What is not text becomes that first.
         "varchar" | "bpchar" | "name" => function("::text", vec![take(expression)]),
         _ => take(expression),

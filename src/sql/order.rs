@@ -67,21 +67,7 @@ impl Order {
             LogicalPlan::Sort(sort) => Arc::clone(sort.input.schema()),
             _ => Arc::new(merge_schema(&node.inputs())),
         };
-        if let LogicalPlan::Distinct(Distinct::On(mut distinct)) = node {
-            if let Some(sorts) = &mut distinct.sort_expr {
-                // The expressions that it is distinct by must be those that it is sorted by first.
-                let schema = Arc::clone(distinct.input.schema());
-                for (place, sort) in sorts.iter_mut().enumerate() {
-                    if let Some(key) = self.key(&sort.expr, &schema)? {
-                        if let Some(on) = distinct.on_expr.get_mut(place) {
-                            *on = key.clone();
-                        }
-                        sort.expr = key;
-                    }
-                }
-            }
-            return Ok(Transformed::yes(LogicalPlan::Distinct(Distinct::On(distinct))));
-        }
+        let node = self.distinct_on(node)?;
         let is_sort = matches!(node, LogicalPlan::Sort(_));
         let names = NamePreserver::new(&node);
         node.map_expressions(|expression| {
@@ -96,6 +82,21 @@ impl Order {
             let made = expression.transform_up(|inner| self.expression(inner, &schema))?;
             Ok(if made.transformed { made.update_data(|made| name.restore(made)) } else { made })
         })
+    }
+
+    /// The expressions that rows are distinct by must be those that they are sorted by first.
+    fn distinct_on(&self, node: LogicalPlan) -> Result<LogicalPlan> {
+        let LogicalPlan::Distinct(Distinct::On(mut distinct)) = node else { return Ok(node) };
+        let schema = Arc::clone(distinct.input.schema());
+        for (place, sort) in distinct.sort_expr.iter_mut().flatten().enumerate() {
+            if let Some(key) = self.key(&sort.expr, &schema)? {
+                if let Some(on) = distinct.on_expr.get_mut(place) {
+                    *on = key.clone();
+                }
+                sort.expr = key;
+            }
+        }
+        Ok(LogicalPlan::Distinct(Distinct::On(distinct)))
     }
 
     fn expression(&self, expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {

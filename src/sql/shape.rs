@@ -83,6 +83,12 @@ impl VisitorMut for Shaper<'_> {
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } = factor {
+            let error = Error::new(Code::UnsupportedSql, "TABLESAMPLE is not supported")
+                .with_sqlstate("0A000")
+                .with_hint("choose rows by a condition, such as id % 100 = 0");
+            return ControlFlow::Break(Box::new(error));
+        }
         forms::settle_table(factor);
         ControlFlow::Continue(())
     }

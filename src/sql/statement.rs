@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::{
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError},
 };
 
-use super::shape;
+use super::{differences::hint_for_statement, shape};
 use crate::error::{Code, Error, Result};
 
 /// How deep expressions and queries may nest before the parser refuses.
@@ -223,8 +223,12 @@ fn from_parser(text: &str, error: &ParserError) -> Error {
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
             let (message, location) = split_location(message);
             let error = Error::new(Code::InvalidSql, lower_first(message)).with_sqlstate("42601");
-            match location {
+            let error = match location {
                 Some(location) => error.with_position(position_of(text, offset_of(text, &line_starts(text), location))),
+                None => error,
+            };
+            match hint_for_statement(text, error.position()) {
+                Some(hint) => error.with_hint(hint),
                 None => error,
             }
         }

@@ -111,6 +111,15 @@ impl Strict<'_> {
                     _ => Err(DataFusionError::Internal("a range has three parts".to_owned())),
                 }
             }
+            // Postgres has these of text alone.
+            Expr::AggregateFunction(mut call) if matches!(call.func.name(), "min" | "max") => {
+                let changed = self.as_text(&mut call.params.args, schema)?;
+                Ok(Transformed::new_transformed(Expr::AggregateFunction(call), changed))
+            }
+            Expr::WindowFunction(mut call) if matches!(call.fun.name(), "min" | "max") => {
+                let changed = self.as_text(&mut call.params.args, schema)?;
+                Ok(Transformed::new_transformed(Expr::WindowFunction(call), changed))
+            }
             Expr::Not(inner) => {
                 is_condition(&inner, schema, "NOT")?;
                 Ok(Transformed::no(Expr::Not(inner)))
@@ -144,6 +153,17 @@ impl Strict<'_> {
             changed |= self.widened(value, common, schema)?;
         }
         Ok((changed, common))
+    }
+
+    fn as_text(&self, values: &mut [Expr], schema: &DFSchema) -> Result<bool> {
+        let [value] = values else { return Ok(false) };
+        let Some(cast) = self.functions.get("::text") else { return Ok(false) };
+        if !matches!(kind_of(value, schema)?, Kind::Varchar | Kind::Name) {
+            return Ok(false);
+        }
+        let inner = std::mem::take(value);
+        *value = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![inner]));
+        Ok(true)
     }
 
     /// Values that the first of them is compared with.
@@ -180,7 +200,7 @@ impl Strict<'_> {
 impl Strict<'_> {
     /// The engine gives a text where the type is one that it has no other for: a cast says which.
     fn named(&self, expression: Expr, common: Kind, changed: bool) -> Transformed<Expr> {
-        let is_named = matches!(common, Kind::Json | Kind::Jsonb | Kind::Uuid);
+        let is_named = matches!(common, Kind::Json | Kind::Jsonb | Kind::Uuid | Kind::Varchar);
         match self.functions.get(&format!("::{}", common.name())).filter(|_| is_named) {
             Some(cast) => {
                 let call = ScalarFunction::new_udf(Arc::clone(cast), vec![expression]);

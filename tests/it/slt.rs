@@ -277,7 +277,11 @@ impl Record {
     /// The record anew. Where the clusters answer differently, one for each.
     fn filled(mut self, locale: Locale, recorded: Expect, verdict: &Verdict) -> Vec<Self> {
         let was_open = |line: &String| line.starts_with("# open");
-        let other = self.comments.iter().find(|line| was_open(line)).cloned();
+        let other = self
+            .comments
+            .iter()
+            .find(|line| line.starts_with("# open: ") || line.starts_with("# open on icu: "))
+            .cloned();
         self.comments.retain(|line| !was_open(line));
         let mut second = None;
         if locale == Locale::C && self.only_on.is_none() && recorded != self.expect {
@@ -294,19 +298,20 @@ impl Record {
             return vec![self, second];
         }
         // The cluster with ICU goes first, and says what holds on both until the other has been asked.
-        let line = match (locale, self.only_on, tag, other) {
+        let lines = match (locale, self.only_on, tag, other) {
             (Locale::C, None, tag, other) => {
-                let on_icu = other.and_then(|line| line.strip_prefix("# open: ").map(str::to_owned));
+                let on_icu = other.and_then(|line| line.split_once(": ").map(|(_, what)| what.to_owned()));
                 match (on_icu, tag) {
-                    (None, None) => None,
-                    (Some(icu), Some(c)) if icu == c => Some(format!("# open: {icu}")),
-                    (Some(icu), _) => Some(format!("# open on icu: {icu}")),
-                    (None, Some(c)) => Some(format!("# open on c: {c}")),
+                    (Some(icu), Some(c)) if icu == c => vec![format!("# open: {icu}")],
+                    (icu, c) => {
+                        let icu = icu.map(|what| format!("# open on icu: {what}"));
+                        icu.into_iter().chain(c.map(|what| format!("# open on c: {what}"))).collect()
+                    }
                 }
             }
-            (_, _, tag, _) => tag.map(|what| format!("# open: {what}")),
+            (_, _, tag, _) => tag.iter().map(|what| format!("# open: {what}")).collect(),
         };
-        self.comments.extend(line);
+        self.comments.extend(lines);
         self.expect = recorded;
         vec![self]
     }

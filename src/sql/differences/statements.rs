@@ -11,9 +11,9 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         theme: Theme::Statements,
         construct: "`TABLESAMPLE`",
         postgres: "reads some of a table's rows",
-        engine: "reads all of them",
+        engine: "refuses it: 0A000",
         mend: "choose rows by a condition, such as `id % 100 = 0`",
-        effect: Effect::Different,
+        effect: Effect::Unsupported,
         seen_by: &[Sign::Words(&["tablesample bernoulli", "tablesample system"])],
     },
     Difference {

@@ -14,6 +14,19 @@ use super::{
     subqueries, tables,
 };
 
+/// Aggregates of Postgres that become others here.
+pub(super) const AGGREGATES: &[&str] = &[
+    "avg",
+    "every",
+    "json_agg",
+    "json_object_agg",
+    "jsonb_agg",
+    "jsonb_object_agg",
+    "mode",
+    "percentile_disc",
+    "variance",
+];
+
 /// The arguments of functions that may be called by their names, in order, with what stands for one that is not given.
 const NAMED: &[(&str, &[&str])] = &[
     ("make_interval", &["years", "months", "weeks", "days", "hours", "mins", "secs"]),

@@ -8,56 +8,11 @@ use datafusion::sql::sqlparser::ast::{
     Visit, VisitMut, Visitor, VisitorMut,
 };
 
-use super::make::{function, number, query_of, take};
-use crate::sql::single::SINGLE;
-
-/// What makes one row of many.
-const AGGREGATES: &[&str] = &[
-    "any_value",
-    "array_agg",
-    "avg",
-    "bit_and",
-    "bit_or",
-    "bit_xor",
-    "bool_and",
-    "bool_or",
-    "corr",
-    "count",
-    "covar_pop",
-    "covar_samp",
-    "every",
-    "first_value",
-    "grouping",
-    "json_agg",
-    "json_object_agg",
-    "jsonb_agg",
-    "jsonb_object_agg",
-    "last_value",
-    "max",
-    "min",
-    "mode",
-    "percentile_cont",
-    "percentile_disc",
-    "pilaster_sum",
-    "regr_avgx",
-    "regr_avgy",
-    "regr_count",
-    "regr_intercept",
-    "regr_r2",
-    "regr_slope",
-    "regr_sxx",
-    "regr_sxy",
-    "regr_syy",
-    "stddev",
-    "stddev_pop",
-    "stddev_samp",
-    "string_agg",
-    "sum",
-    "var_pop",
-    "var_samp",
-    "variance",
-    SINGLE,
-];
+use super::{
+    calls,
+    make::{function, number, query_of, take},
+};
+use crate::sql::{functions::is_aggregate, single::SINGLE};
 
 /// `(SELECT x FROM …)`, which is to be one row: an aggregate that sees to that.
 pub(super) fn scalar(query: &mut Query) {
@@ -307,7 +262,7 @@ impl Visitor for Finder {
             // A window needs all rows as well; what it makes of them is not one.
             Expr::Function(call) if self.depth == 0 => {
                 let name = call.name.to_string().to_lowercase();
-                if call.over.is_some() || AGGREGATES.contains(&name.as_str()) {
+                if call.over.is_some() || is_aggregate(&name) || calls::AGGREGATES.contains(&name.as_str()) {
                     return ControlFlow::Break(());
                 }
                 ControlFlow::Continue(())

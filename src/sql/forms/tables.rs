@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query, SelectItem, TableAlias, TableAliasColumnDef,
-    TableFactor, Value, Visit, Visitor,
+    DataType, Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias,
+    TableAliasColumnDef, TableFactor, TableWithJoins, Value, Visit, Visitor,
 };
 
 use super::make::{function, int4, query_of, take};
@@ -156,14 +156,35 @@ fn asks_columns(expression: &Expr) -> bool {
     Visit::visit(expression, &mut Finder).is_break()
 }
 
-/// Whether the function is planned better by the engine, which makes its rows as they are asked for: whole numbers alone.
-pub(super) fn is_engines(factor: &TableFactor) -> bool {
-    let TableFactor::Table { name, args: Some(args), with_ordinality: false, .. } = factor else { return false };
-    let is_number = |argument: &FunctionArg| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Cast { expr, .. })) => {
+/// `generate_series` of whole numbers that are written in the statement, which the engine makes as they are asked for: of its `int8`
+/// what Postgres has. None for others.
+pub(super) fn counted(factor: &mut TableFactor) -> Option<TableFactor> {
+    let TableFactor::Table { name, args: Some(args), with_ordinality: false, alias, .. } = &mut *factor else {
+        return None;
+    };
+    let mut is_wide = false;
+    let mut is_number = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Cast { expr, data_type, .. })) => {
+            is_wide |= !matches!(data_type, DataType::Int4(_));
             matches!(&**expr, Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if digits != "0"))
         }
         _ => false,
     };
-    last(name) == "generate_series" && args.args.iter().all(is_number)
+    if last(name) != "generate_series" || !args.args.iter().all(&mut is_number) {
+        return None;
+    }
+    let alias = alias.take().unwrap_or_else(|| TableAlias {
+        explicit: true,
+        name: Ident::with_quote('"', "generate_series"),
+        columns: Vec::new(),
+        at: None,
+    });
+    let shown = folded(&alias.name);
+    let kind = if is_wide { "::int8" } else { "::int4" };
+    let value = function(kind, vec![Expr::Identifier(Ident::with_quote('"', "value"))]);
+    let mut query = query_of(vec![SelectItem::ExprWithAlias { expr: value, alias: Ident::with_quote('"', shown) }]);
+    if let SetExpr::Select(select) = &mut *query.body {
+        select.from = vec![TableWithJoins { relation: factor.clone(), joins: Vec::new() }];
+    }
+    Some(TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None })
 }

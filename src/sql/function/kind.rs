@@ -198,9 +198,18 @@ impl Kind {
             _ => DataType::Utf8View,
         };
         let field = Field::new("", data_type, true);
+        // The engine takes a literal moment of the two timestamp types for the same one, and evaluates what is made of it once; the name
+        // keeps them apart.
         let is_said = matches!(
             self,
-            Self::Varchar | Self::Bpchar | Self::Name | Self::Uuid | Self::Json | Self::Jsonb | Self::Regtype
+            Self::Timestamptz
+                | Self::Varchar
+                | Self::Bpchar
+                | Self::Name
+                | Self::Uuid
+                | Self::Json
+                | Self::Jsonb
+                | Self::Regtype
         );
         Arc::new(match is_said {
             true => field.with_metadata(HashMap::from([(PG_TYPE_KEY.to_owned(), self.name())])),

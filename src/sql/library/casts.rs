@@ -54,7 +54,7 @@ pub(in crate::sql) const ENTRIES: &[Entry] = &[
     rows("::bpchar (text) -> bpchar", |_, a| Ok(Value::owned(a[0].text()?.trim_end_matches(' ')))),
     rows("::bpchar (varchar) -> bpchar", |_, a| Ok(Value::owned(a[0].text()?.trim_end_matches(' ')))),
     cast("::bpchar (bpchar) -> bpchar"),
-    rows("pilaster_interval(text, int4) -> interval", |_, a| {
+    rows("pilaster_interval_of(text, int4) -> interval", |_, a| {
         interval_of(a[0].text()?, IntervalFields::of_modifier(a[1].int()?)).map(Value::Interval)
     }),
     rows("pilaster_interval_key(interval) -> numeric", |_, a| {
