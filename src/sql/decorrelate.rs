@@ -17,10 +17,12 @@ use datafusion::{
     functions_window::row_number::row_number_udwf,
     logical_expr::{
         BinaryExpr, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, expr::WindowFunction,
+        utils::split_conjunction,
     },
 };
 
 use self::push::{Mode, Outer};
+use super::single::single;
 
 /// The plan without the subqueries that can be joined. What cannot stays, for the engine to refuse.
 pub(super) fn decorrelate(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -36,9 +38,13 @@ fn node(node: LogicalPlan, made: &mut usize) -> Result<Transformed<LogicalPlan>>
             }
         }
         LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::Sort(_) => {
-            if let Some(plan) = scalars(&node, made)? {
-                return Ok(Transformed::yes(plan));
-            }
+            let joined = scalars(&node, made)?;
+            let is_joined = joined.is_some();
+            let node = joined.unwrap_or(node);
+            return match switch(&node, made)? {
+                Some(plan) => Ok(Transformed::yes(plan)),
+                None => Ok(Transformed::new_transformed(node, is_joined)),
+            };
         }
         _ => {}
     }
@@ -177,6 +183,56 @@ fn scalars(node: &LogicalPlan, made: &mut usize) -> Result<Option<LogicalPlan>> 
     Ok(Some(plan))
 }
 
+/// `WHERE (SELECT …)` that asks for no column of the rows: a join with the one row of the subquery. The engine would push it below an
+/// aggregate, which has a row even of nothing.
+fn switch(node: &LogicalPlan, made: &mut usize) -> Result<Option<LogicalPlan>> {
+    let LogicalPlan::Filter(filter) = node else { return Ok(None) };
+    let mut input = LogicalPlanBuilder::new_from_arc(Arc::clone(&filter.input));
+    let mut is_changed = false;
+    let mut conditions = Vec::new();
+    for condition in split_conjunction(&filter.predicate) {
+        let mut values = Vec::new();
+        if condition.column_refs().is_empty() {
+            condition.apply(|inner| {
+                if let Expr::ScalarSubquery(subquery) = inner
+                    && subquery.outer_ref_columns.is_empty()
+                {
+                    values.push(subquery.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        let mut condition = condition.clone();
+        for subquery in values {
+            let [value] = &subquery.subquery.schema().columns()[..] else { continue };
+            *made += 1;
+            let column = Column::new_unqualified(format!("\u{1f}switch {made}"));
+            let value = Expr::Column(value.clone());
+            let row = LogicalPlanBuilder::new_from_arc(Arc::clone(&subquery.subquery));
+            let row = match push::gives_one_row(&subquery.subquery) {
+                true => row.project([value.alias(column.name.clone())])?,
+                false => row.aggregate(Vec::<Expr>::new(), [single().call(vec![value]).alias(column.name.clone())])?,
+            };
+            input = input.cross_join(row.build()?)?;
+            is_changed = true;
+            condition = condition
+                .transform(|inner| {
+                    Ok(match &inner {
+                        Expr::ScalarSubquery(other) if *other == subquery => {
+                            Transformed::yes(Expr::Column(column.clone()))
+                        }
+                        _ => Transformed::no(inner),
+                    })
+                })?
+                .data;
+        }
+        conditions.push(condition);
+    }
+    let Some(predicate) = conditions.into_iter().reduce(Expr::and).filter(|_| is_changed) else { return Ok(None) };
+    let columns: Vec<Expr> = filter.input.schema().columns().into_iter().map(Expr::Column).collect();
+    input.filter(predicate)?.project(columns)?.build().map(Some)
+}
+
 /// Whether the engine's own rule, which joins by the inner sides of equalities, does not take it.
 fn is_hard(subquery: &Subquery) -> Result<bool> {
     if subquery.outer_ref_columns.is_empty() {
@@ -186,7 +242,7 @@ fn is_hard(subquery: &Subquery) -> Result<bool> {
     subquery.subquery.apply_with_subqueries(|node| {
         match node {
             LogicalPlan::Filter(filter) => {
-                for condition in datafusion::logical_expr::utils::split_conjunction(&filter.predicate) {
+                for condition in split_conjunction(&filter.predicate) {
                     is_hard |= condition.contains_outer() && !is_equality(condition);
                 }
             }

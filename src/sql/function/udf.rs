@@ -378,8 +378,9 @@ impl ScalarUDFImpl for Function {
             (None, 1) => converted.remove(0),
             (None, _) => return internal_err!("a cast has one argument"),
         };
-        // The field says the type's name too, even where the engine's type is right already.
-        Ok(ExprSimplifyResult::Simplified(Expr::Cast(Cast::new_from_field(Box::new(made), settled.field))))
+        // The field says the type's name too, even where the engine's type is right already; and NULL is where it is below the cast.
+        let field = settled.field.as_ref().clone().with_nullable(made.nullable(info.schema())?);
+        Ok(ExprSimplifyResult::Simplified(Expr::Cast(Cast::new_from_field(Box::new(made), Arc::new(field)))))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
