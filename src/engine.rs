@@ -10,10 +10,12 @@ mod catalog;
 mod failure;
 mod gate;
 mod guard;
+mod guard_plan;
 mod interrupt;
 mod interval;
 mod run;
 mod runtime;
+mod seal;
 mod table;
 
 use std::{

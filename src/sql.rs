@@ -5,12 +5,18 @@
 //! Must not know: files, networks, sessions; it plans nothing and runs nothing.
 
 mod aggregates;
+mod alike;
 mod arithmetic;
+mod array_key;
+mod branches;
 mod collation;
 mod decorrelate;
+mod dependencies;
 mod dialect;
 pub mod differences;
+mod elements;
 mod enums;
+mod extremes;
 mod forms;
 mod function;
 mod functions;
@@ -19,16 +25,19 @@ mod keyed;
 mod labels;
 mod library;
 mod literal;
+mod ntile;
 mod operators;
 mod order;
 mod parameter;
 mod percentile;
+mod set_all;
 mod shape;
 mod single;
 mod spread;
 mod statement;
 mod strict;
 mod temporal;
+mod tokens;
 mod type_names;
 mod type_planner;
 
@@ -37,12 +46,11 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::ScalarUDF;
 
-pub use collation::Collation;
+pub use collation::{COLLATION_KEY, Collation};
 pub use dialect::Dialect;
 pub use enums::EnumType;
 pub use functions::{install_functions, is_aggregate, is_window};
 pub use labels::shown_name;
-pub use order::COLLATION_KEY;
 pub use parameter::{Numeric, ParameterType, ParameterValue, ScalarType};
 pub use statement::{Placeholder, ReadOnlySql, StatementLimits, quote_literal};
 

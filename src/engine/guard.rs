@@ -79,7 +79,7 @@ pub(super) fn guarded_expression(expression: Arc<dyn PhysicalExpr>) -> Result<Tr
 }
 
 /// Whether there may be a row that the expression fails for. Comparisons of columns and literals never do.
-fn may_fail(expression: &Arc<dyn PhysicalExpr>) -> bool {
+pub(super) fn may_fail(expression: &Arc<dyn PhysicalExpr>) -> bool {
     let fails_itself = if let Some(binary) = expression.downcast_ref::<BinaryExpr>() {
         matches!(
             binary.op(),

@@ -23,6 +23,7 @@ use super::{
     EngineRuntime,
     failure::from_datafusion,
     guard::guarded,
+    guard_plan::guarded_plan,
     interrupt::{Interrupt, interruptible},
 };
 use crate::{
@@ -142,7 +143,11 @@ where
     let in_time = |future| bounded(deadline, future);
     let (plan, state) = make()?;
     let physical: Arc<dyn ExecutionPlan> = in_time(Box::pin(async {
-        state.create_physical_plan(&plan).await.map_err(|error| from_datafusion(error, None))
+        let planned = async {
+            let plan = guarded_plan(state.optimize(&plan)?)?;
+            state.query_planner().create_physical_plan(&plan, &state).await
+        };
+        planned.await.map_err(|error| from_datafusion(error, None))
     }))
     .await?;
     drop(plan);

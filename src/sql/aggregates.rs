@@ -6,7 +6,8 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, IntervalMonthDayNanoArray},
     compute::cast,
     datatypes::{
-        DataType, Field, FieldRef, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+        DataType, Field, FieldRef, Float32Type, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+        IntervalUnit,
     },
 };
 use datafusion::{
@@ -22,7 +23,7 @@ use datafusion::{
 
 use super::{
     arithmetic,
-    function::{Interval, no_function},
+    function::{Interval, fault, no_function},
     interval_sum::IntervalSum,
     library::interval_math,
 };
@@ -122,10 +123,9 @@ impl AggregateUDFImpl for PostgresSum {
             return Ok(Box::new(IntervalSum::default()));
         }
         let is_real = arguments.return_field.data_type() == &DataType::Float32;
-        with_wide_result(
-            arguments,
-            |arguments| Ok(Box::new(Widening(self.inner.accumulator(arguments)?, is_real)) as _),
-        )
+        with_wide_result(arguments, |arguments| {
+            Ok(Box::new(Widening::new(self.inner.accumulator(arguments)?, is_real)) as _)
+        })
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
@@ -147,7 +147,7 @@ impl AggregateUDFImpl for PostgresSum {
     fn create_groups_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
         let is_real = arguments.return_field.data_type() == &DataType::Float32;
         with_wide_result(arguments, |arguments| {
-            Ok(Box::new(Widening(self.inner.create_groups_accumulator(arguments)?, is_real)) as _)
+            Ok(Box::new(Widening::new(self.inner.create_groups_accumulator(arguments)?, is_real)) as _)
         })
     }
 
@@ -159,7 +159,7 @@ impl AggregateUDFImpl for PostgresSum {
             let is_real = arguments.return_field.data_type() == &DataType::Float32;
             return Ok(Box::new(MovingSum { is_real, values: VecDeque::new() }));
         }
-        Ok(Box::new(Widening(self.inner.create_sliding_accumulator(arguments)?, false)))
+        Ok(Box::new(Widening::new(self.inner.create_sliding_accumulator(arguments)?, false)))
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -212,7 +212,11 @@ impl Accumulator for MovingSum {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let sum = self.values.iter().flatten().copied().reduce(|sum, value| sum + value);
+        let values = || self.values.iter().flatten().copied();
+        let sum = values().reduce(|sum, value| sum + value);
+        if sum.is_some_and(f64::is_infinite) && !values().any(f64::is_infinite) {
+            return Err(DataFusionError::External(Box::new(fault("22003", "value out of range: overflow"))));
+        }
         Ok(match self.is_real {
             #[expect(clippy::cast_possible_truncation, reason = "the sum of reals is a real")]
             true => ScalarValue::Float32(sum.map(|sum| sum as f32)),
@@ -235,7 +239,37 @@ impl Accumulator for MovingSum {
 
 /// Sums an `int4` as an `int8`.
 #[derive(Debug)]
-struct Widening<A>(A, bool);
+struct Widening<A> {
+    inner: A,
+    is_real: bool,
+    /// Whether a float that was summed is infinite, as its sum may be then.
+    has_infinite: bool,
+}
+
+impl<A> Widening<A> {
+    const fn new(inner: A, is_real: bool) -> Self {
+        Self { inner, is_real, has_infinite: false }
+    }
+
+    fn notice(&mut self, values: &[ArrayRef]) {
+        self.has_infinite = self.has_infinite || values.first().is_some_and(is_infinite);
+    }
+
+    fn checked(&self, sums: &ArrayRef) -> Result<()> {
+        if self.has_infinite || !is_infinite(sums) {
+            return Ok(());
+        }
+        Err(DataFusionError::External(Box::new(fault("22003", "value out of range: overflow"))))
+    }
+}
+
+fn is_infinite(values: &ArrayRef) -> bool {
+    match values.data_type() {
+        DataType::Float64 => values.as_primitive::<Float64Type>().values().iter().any(|value| value.is_infinite()),
+        DataType::Float32 => values.as_primitive::<Float32Type>().values().iter().any(|value| value.is_infinite()),
+        _ => false,
+    }
+}
 
 fn narrowed(sum: ScalarValue, is_real: bool) -> Result<ScalarValue> {
     if is_real { sum.cast_to(&DataType::Float32) } else { Ok(sum) }
@@ -252,31 +286,39 @@ fn widened(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
 
 impl Accumulator for Widening<Box<dyn Accumulator>> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.0.update_batch(&widened(values)?)
+        self.notice(values);
+        self.inner.update_batch(&widened(values)?)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        narrowed(self.0.evaluate()?, self.1)
+        let sum = narrowed(self.inner.evaluate()?, self.is_real)?;
+        self.checked(&sum.to_array()?)?;
+        Ok(sum)
     }
 
     fn size(&self) -> usize {
-        self.0.size()
+        self.inner.size()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.0.state()
+        let state = self.inner.state()?;
+        if let Some(sum) = state.first() {
+            self.checked(&sum.to_array()?)?;
+        }
+        Ok(state)
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.0.merge_batch(states)
+        self.notice(states);
+        self.inner.merge_batch(states)
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.0.retract_batch(&widened(values)?)
+        self.inner.retract_batch(&widened(values)?)
     }
 
     fn supports_retract_batch(&self) -> bool {
-        self.0.supports_retract_batch()
+        self.inner.supports_retract_batch()
     }
 }
 
@@ -288,28 +330,36 @@ impl GroupsAccumulator for Widening<Box<dyn GroupsAccumulator>> {
         filter: Option<&BooleanArray>,
         group_count: usize,
     ) -> Result<()> {
-        self.0.update_batch(&widened(values)?, groups, filter, group_count)
+        self.notice(values);
+        self.inner.update_batch(&widened(values)?, groups, filter, group_count)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let sums = self.0.evaluate(emit_to)?;
-        Ok(if self.1 { cast(&sums, &DataType::Float32)? } else { sums })
+        let sums = self.inner.evaluate(emit_to)?;
+        let sums = if self.is_real { cast(&sums, &DataType::Float32)? } else { sums };
+        self.checked(&sums)?;
+        Ok(sums)
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        self.0.state(emit_to)
+        let state = self.inner.state(emit_to)?;
+        if let Some(sums) = state.first() {
+            self.checked(sums)?;
+        }
+        Ok(state)
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], group_count: usize) -> Result<()> {
-        self.0.merge_batch(values, groups, group_count)
+        self.notice(values);
+        self.inner.merge_batch(values, groups, group_count)
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        self.0.convert_to_state(&widened(values)?, filter)
+        self.inner.convert_to_state(&widened(values)?, filter)
     }
 
     fn size(&self) -> usize {
-        self.0.size()
+        self.inner.size()
     }
 }
 

@@ -6,14 +6,14 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, AsArray, StringViewBuilder},
+    array::{Array, ArrayRef, AsArray, ListArray, StringViewBuilder},
     compute::cast,
-    datatypes::DataType,
+    datatypes::{DataType, Field, FieldRef},
 };
 use datafusion::{
     common::{Result, ScalarValue, exec_err},
     logical_expr::{
-        ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
         simplify::{ExprSimplifyResult, SimplifyContext},
     },
 };
@@ -22,6 +22,9 @@ use icu_collator::{
     options::{CollatorOptions, Strength},
 };
 use icu_locale_core::Locale;
+
+/// Field metadata that names a column's own collation.
+pub const COLLATION_KEY: &str = "pg_collation";
 
 /// `x COLLATE "name"`: a mark on `x` that whoever orders it looks at. A name of ours, which Postgres does not have.
 pub(super) const COLLATE: &str = "pilaster_collate";
@@ -115,28 +118,9 @@ impl SortKey {
     }
 }
 
-impl ScalarUDFImpl for SortKey {
-    fn name(&self) -> &'static str {
-        "pilaster_sort_key"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, _: &[DataType]) -> Result<Vec<DataType>> {
-        Ok(vec![DataType::Utf8View])
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8View)
-    }
-
-    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [value] = arguments.args.as_slice() else { return exec_err!("a sort key is of one text") };
-        let is_scalar = matches!(value, ColumnarValue::Scalar(_));
-        let array = value.clone().into_array(if is_scalar { 1 } else { arguments.number_rows })?;
-        let texts = cast(&array, &DataType::Utf8View)?;
+impl SortKey {
+    fn keys(&self, texts: &ArrayRef) -> Result<ArrayRef> {
+        let texts = cast(texts, &DataType::Utf8View)?;
         let mut keys = StringViewBuilder::with_capacity(texts.len());
         let (mut key, mut spelled, mut last) = (Vec::new(), String::new(), None);
         for text in texts.as_string_view() {
@@ -146,20 +130,64 @@ impl ScalarUDFImpl for SortKey {
                     // Texts come in runs where the rows are in their order.
                     if last != Some(text) {
                         self.write(text, &mut key);
-                        // Windows are only framed by what is text: letters order as the bytes do that they stand for.
                         spelled.clear();
-                        spelled.extend(key.iter().copied().map(char::from));
+                        spell(&key, &mut spelled);
                         last = Some(text);
                     }
                     keys.append_value(&spelled);
                 }
             }
         }
-        let keys = keys.finish();
+        Ok(Arc::new(keys.finish()))
+    }
+}
+
+/// Windows are only framed by what is text: letters order as the bytes do that they stand for.
+pub(super) fn spell(bytes: &[u8], letters: &mut String) {
+    letters.extend(bytes.iter().copied().map(char::from));
+}
+
+impl ScalarUDFImpl for SortKey {
+    fn name(&self) -> &'static str {
+        "pilaster_sort_key"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        Ok(types.iter().map(key_type).collect())
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        types.first().map_or_else(|| exec_err!("a sort key is of one text"), |of| Ok(key_type(of)))
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [value] = arguments.args.as_slice() else { return exec_err!("a sort key is of one text") };
+        let is_scalar = matches!(value, ColumnarValue::Scalar(_));
+        let array = value.clone().into_array(if is_scalar { 1 } else { arguments.number_rows })?;
+        let keys = match array.as_list_opt::<i32>() {
+            Some(lists) => {
+                let DataType::List(item) = key_type(array.data_type()) else { return exec_err!("a list is one") };
+                let keys = self.keys(lists.values())?;
+                Arc::new(ListArray::try_new(item, lists.offsets().clone(), keys, lists.nulls().cloned())?)
+            }
+            None => self.keys(&array)?,
+        };
         if is_scalar {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&keys, 0)?));
         }
-        Ok(ColumnarValue::Array(Arc::new(keys)))
+        Ok(ColumnarValue::Array(keys))
+    }
+}
+
+/// A list of texts has a list of keys.
+fn key_type(of: &DataType) -> DataType {
+    match of {
+        DataType::List(_) => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8View, true))),
+        _ => DataType::Utf8View,
     }
 }
 
@@ -187,6 +215,17 @@ impl ScalarUDFImpl for Collate {
             [data_type, _] => Ok(data_type.clone()),
             _ => exec_err!("a text has one collation"),
         }
+    }
+
+    /// The mark is a column's own, too, for whoever orders by it farther out.
+    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let ([field, _], [_, Some(ScalarValue::Utf8(Some(name)))]) = (arguments.arg_fields, arguments.scalar_arguments)
+        else {
+            return exec_err!("a text has one collation");
+        };
+        let mut metadata = field.metadata().clone();
+        metadata.insert(COLLATION_KEY.to_owned(), name.clone());
+        Ok(Arc::new(field.as_ref().clone().with_metadata(metadata)))
     }
 
     fn simplify(&self, mut arguments: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {

@@ -5,29 +5,100 @@
 //! aggregates, numbers or limits does so for each outer row, which has a number. Source of the idea: Neumann and Kemper, "Unnesting
 //! Arbitrary Queries", 2015. The outer rows stand in the plan once, so that their numbers need not be the same in two runs.
 
+mod counted;
 mod push;
 
 use std::sync::Arc;
 
 use datafusion::{
     common::{
-        Column, Result,
+        Column, DataFusionError, Result,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     functions_window::row_number::row_number_udwf,
     logical_expr::{
         BinaryExpr, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, expr::WindowFunction,
-        utils::split_conjunction,
+        expr_rewriter::NamePreserver, utils::split_conjunction,
     },
 };
 
 use self::push::{Mode, Outer};
 use super::single::single;
+use crate::error::{Code, Error};
 
-/// The plan without the subqueries that can be joined. What cannot stays, for the engine to refuse.
+/// How deep subqueries that look outside may be within each other.
+const LEVELS_MAX: usize = 8;
+
+/// The plan without the subqueries that the engine does not join, or joins wrongly. What neither of both can is refused.
 pub(super) fn decorrelate(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut made = 0;
-    Ok(plan.transform_up_with_subqueries(|node| self::node(node, &mut made))?.data)
+    let mut plan = plan;
+    // What a subquery has been joined into may itself have some that look outside.
+    for _ in 0..LEVELS_MAX {
+        let joined = plan.transform_up_with_subqueries(|node| self::node(node, &mut made))?;
+        plan = joined.data;
+        if !joined.transformed {
+            break;
+        }
+    }
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Join(join) = node
+            && let Some(inner) = subquery_of(&join.right)
+            && asks_outside(&inner)
+        {
+            is_joined_rightly(&inner)?;
+        }
+        node.apply_expressions(|expression| {
+            expression.apply(|inner| {
+                match inner {
+                    Expr::ScalarSubquery(subquery) => is_joined_rightly(&subquery.subquery)?,
+                    Expr::Exists(exists) => is_joined_rightly(&exists.subquery.subquery)?,
+                    Expr::InSubquery(member) => is_joined_rightly(&member.subquery.subquery)?,
+                    _ => {}
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(plan)
+}
+
+fn asks_outside(plan: &LogicalPlan) -> bool {
+    !plan.all_out_ref_exprs().is_empty()
+}
+
+/// The engine pulls conditions out of a subquery, above whatever stands there: of a window, a limit or an aggregate of all rows that
+/// makes one over the rows of every outer row.
+fn is_joined_rightly(plan: &LogicalPlan) -> Result<()> {
+    plan.apply(|node| {
+        if !asks_outside(node) {
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        let is_right = match node {
+            LogicalPlan::Filter(_)
+            | LogicalPlan::Projection(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Subquery(_)
+            | LogicalPlan::Aggregate(_)
+            | LogicalPlan::EmptyRelation(_) => true,
+            LogicalPlan::Join(join) => {
+                matches!(join.join_type, JoinType::Inner | JoinType::LeftSemi | JoinType::LeftAnti)
+            }
+            _ => false,
+        };
+        if is_right {
+            return Ok(TreeNodeRecursion::Continue);
+        }
+        let what = node.display().to_string();
+        let what = what.split([':', ' ']).next().unwrap_or_default();
+        let message =
+            format!("a subquery that looks at the row outside of it has a {what}, which is not supported there");
+        let error = Error::new(Code::UnsupportedSql, message)
+            .with_sqlstate("0A000")
+            .with_hint("join the tables, and aggregate or number the rows of the join");
+        Err(DataFusionError::External(Box::new(error)))
+    })?;
+    Ok(())
 }
 
 fn node(node: LogicalPlan, made: &mut usize) -> Result<Transformed<LogicalPlan>> {
@@ -38,8 +109,10 @@ fn node(node: LogicalPlan, made: &mut usize) -> Result<Transformed<LogicalPlan>>
             }
         }
         LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::Sort(_) => {
+            let counted = counted::counted(node)?;
+            let node = counted.data;
             let joined = scalars(&node, made)?;
-            let is_joined = joined.is_some();
+            let is_joined = joined.is_some() || counted.transformed;
             let node = joined.unwrap_or(node);
             return match switch(&node, made)? {
                 Some(plan) => Ok(Transformed::yes(plan)),
@@ -112,10 +185,12 @@ fn outer_of(plan: LogicalPlan, made: &mut usize) -> Result<Outer> {
 /// The node's correlated scalar subqueries as columns of its input.
 fn scalars(node: &LogicalPlan, made: &mut usize) -> Result<Option<LogicalPlan>> {
     let mut hard: Vec<Subquery> = Vec::new();
+    let is_sort = matches!(node, LogicalPlan::Sort(_));
     node.apply_expressions(|expression| {
         expression.apply(|inner| {
             if let Expr::ScalarSubquery(subquery) = inner
-                && is_hard(subquery)?
+                // The engine knows none in an order.
+                && (is_hard(subquery)? || is_sort && !subquery.outer_ref_columns.is_empty())
                 && !hard.contains(subquery)
             {
                 hard.push(subquery.clone());
@@ -150,7 +225,7 @@ fn scalars(node: &LogicalPlan, made: &mut usize) -> Result<Option<LogicalPlan>> 
         .expressions()
         .into_iter()
         .map(|expression| {
-            let name = datafusion::logical_expr::expr_rewriter::NamePreserver::new(node).save(&expression);
+            let name = NamePreserver::new(node).save(&expression);
             let made = expression.transform(|inner| {
                 Ok(match &inner {
                     Expr::ScalarSubquery(subquery) => match values.iter().find(|(known, _)| known == subquery) {
@@ -233,33 +308,70 @@ fn switch(node: &LogicalPlan, made: &mut usize) -> Result<Option<LogicalPlan>> {
     input.filter(predicate)?.project(columns)?.build().map(Some)
 }
 
-/// Whether the engine's own rule, which joins by the inner sides of equalities, does not take it.
+/// Whether the engine's own rule, which joins by the inner sides of equalities, does not take it: it does one aggregate of all rows.
 fn is_hard(subquery: &Subquery) -> Result<bool> {
     if subquery.outer_ref_columns.is_empty() {
         return Ok(false);
     }
+    let mut above = subquery.subquery.as_ref();
+    let below = loop {
+        above = match above {
+            LogicalPlan::Projection(projection) => &projection.input,
+            LogicalPlan::SubqueryAlias(alias) => &alias.input,
+            LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() => break &aggregate.input,
+            _ => return Ok(true),
+        };
+    };
     let mut is_hard = false;
     subquery.subquery.apply_with_subqueries(|node| {
+        is_hard |= reaches_through(node, subquery)?;
         match node {
             LogicalPlan::Filter(filter) => {
                 for condition in split_conjunction(&filter.predicate) {
                     is_hard |= condition.contains_outer() && !is_equality(condition);
                 }
             }
-            LogicalPlan::Limit(_) | LogicalPlan::Unnest(_) | LogicalPlan::Distinct(_) | LogicalPlan::Window(_) => {
-                is_hard = true
-            }
-            other => {
-                is_hard |= other.expressions().iter().any(Expr::contains_outer);
-            }
+            other => is_hard |= other.expressions().iter().any(Expr::contains_outer),
         }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    below.apply(|node| {
+        is_hard |= !matches!(
+            node,
+            LogicalPlan::Filter(_)
+                | LogicalPlan::Projection(_)
+                | LogicalPlan::SubqueryAlias(_)
+                | LogicalPlan::TableScan(_)
+                | LogicalPlan::EmptyRelation(_)
+        ) && asks_outside(node);
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(is_hard)
 }
 
+/// Whether a subquery in `node` asks for what `inside` itself only gets from outside, which the engine looks for in the node's rows.
+fn reaches_through(node: &LogicalPlan, inside: &Subquery) -> Result<bool> {
+    let mut reaches = false;
+    node.apply_expressions(|expression| {
+        expression.apply(|inner| {
+            let nested = match inner {
+                Expr::ScalarSubquery(nested) => nested,
+                Expr::Exists(exists) => &exists.subquery,
+                Expr::InSubquery(member) => &member.subquery,
+                _ => return Ok(TreeNodeRecursion::Continue),
+            };
+            let asks = nested.outer_ref_columns.iter().any(|column| inside.outer_ref_columns.contains(column));
+            reaches |= asks;
+            Ok(if asks { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    })?;
+    Ok(reaches)
+}
+
 fn is_equality(condition: &Expr) -> bool {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else { return false };
-    let is_outer = |side: &Expr| matches!(side, Expr::OuterReferenceColumn(..));
-    (is_outer(left) && !right.contains_outer()) || (is_outer(right) && !left.contains_outer())
+    matches!(
+        (&**left, &**right),
+        (Expr::OuterReferenceColumn(..), Expr::Column(_)) | (Expr::Column(_), Expr::OuterReferenceColumn(..))
+    )
 }

@@ -4,12 +4,15 @@
 
 mod hint;
 mod json;
+mod names;
 mod numbers;
+mod relations;
 mod sign;
 mod statements;
 mod text;
 mod times;
 mod types;
+mod windows;
 
 pub use hint::{ENGINE_FUNCTIONS, function_names, hint_for_missing, hint_for_statement};
 
@@ -75,8 +78,11 @@ pub struct Found {
 /// What nothing in a statement shows.
 const NOTHING: &[Sign] = &[];
 
-const PARTS: [&[Difference]; 6] = [
+const PARTS: [&[Difference]; 9] = [
     statements::DIFFERENCES,
+    relations::DIFFERENCES,
+    windows::DIFFERENCES,
+    names::DIFFERENCES,
     types::DIFFERENCES,
     numbers::DIFFERENCES,
     text::DIFFERENCES,

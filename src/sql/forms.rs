@@ -1,10 +1,14 @@
 //! Special forms of Postgres's grammar, put in terms of functions of the library.
 
 mod calls;
+mod equals;
+mod hypothetical;
 mod joins;
 mod make;
+mod members;
 mod patterns;
 mod rows;
+mod sorts;
 mod subqueries;
 mod tables;
 mod windows;
@@ -26,12 +30,40 @@ pub(super) fn prepare(expression: &mut Expr) {
     if let Some(made) = subqueries::compared_as_whole(expression) {
         *expression = made;
     }
+    bind_prefix(expression);
+    equals::bind_distinct(expression);
+}
+
+/// `|/ 16 + 9` is the root of the sum: such operators bind less than those of arithmetic.
+fn bind_prefix(expression: &mut Expr) {
+    let Expr::BinaryOp { left, op, .. } = expression else { return };
+    let is_arithmetic = matches!(
+        op,
+        BinaryOperator::Plus
+            | BinaryOperator::Minus
+            | BinaryOperator::Multiply
+            | BinaryOperator::Divide
+            | BinaryOperator::Modulo
+            | BinaryOperator::PGExp
+    );
+    let Expr::UnaryOp { op: prefix, expr } = &mut **left else { return };
+    let is_loose = matches!(
+        prefix,
+        UnaryOperator::BitwiseNot | UnaryOperator::PGAbs | UnaryOperator::PGSquareRoot | UnaryOperator::PGCubeRoot
+    );
+    if is_arithmetic && is_loose {
+        let (prefix, operand) = (*prefix, take(expr));
+        **left = operand;
+        *expression = Expr::UnaryOp { op: prefix, expr: Box::new(take(expression)) };
+    }
 }
 
 /// What is inside the expression has been visited.
 pub(super) fn rewrite(expression: &mut Expr) {
     literal::typed(expression);
-    if let Some(made) = patterns::rewrite(expression).or_else(|| rows::rewrite(expression)) {
+    let made =
+        patterns::rewrite(expression).or_else(|| rows::rewrite(expression)).or_else(|| equals::rewrite(expression));
+    if let Some(made) = made.or_else(|| members::of_one_row(expression)) {
         *expression = made;
         return;
     }
@@ -87,9 +119,11 @@ pub(super) fn rewrite(expression: &mut Expr) {
         }
         // The sign binds tighter.
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } if is_power(expr) => {
-            if let Expr::BinaryOp { left, .. } = &mut **expr {
-                **left = function("-", vec![take(left)]);
+            let mut base = &mut **expr;
+            while let Expr::BinaryOp { left, op: BinaryOperator::PGExp, .. } = base {
+                base = left;
             }
+            *base = function("-", vec![take(base)]);
             *expression = take(expr);
         }
         Expr::UnaryOp { op, expr } => {
@@ -153,6 +187,11 @@ pub(super) fn settle_names(select: &mut Select) -> Result<()> {
     windows::settle(select)
 }
 
+/// Merged columns in the order of a query are written out. To be called before what is inside has been visited.
+pub(super) fn settle_order(query: &mut Query) -> Result<()> {
+    joins::settle_order(query)
+}
+
 /// Functions in `FROM` become subqueries. To be called when what is inside has been visited.
 pub(super) fn settle_table(factor: &mut TableFactor) {
     match tables::counted(factor) {
@@ -165,7 +204,7 @@ pub(super) fn settle_table(factor: &mut TableFactor) {
 pub(super) fn settle_select(select: &mut Select) {
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } = item {
-            subqueries::settle_values(expression);
+            members::settle_values(expression);
         }
     }
     if let Some(Distinct::On(expressions)) = &mut select.distinct {
@@ -178,6 +217,9 @@ pub(super) fn settle_select(select: &mut Select) {
     }
     if let GroupByExpr::Expressions(expressions, _) = &mut select.group_by {
         expressions.iter_mut().for_each(literal::bare);
+    }
+    for condition in select.selection.iter_mut().chain(&mut select.having) {
+        members::settle_condition(condition, true);
     }
 }
 
@@ -195,7 +237,7 @@ fn item_at(items: &[SelectItem], position: &Expr) -> Option<Expr> {
 }
 
 /// Nor are positions in `ORDER BY`; `FETCH FIRST n ROWS` is `LIMIT n`.
-pub(super) fn settle_query(query: &mut Query) {
+pub(super) fn settle_query(query: &mut Query, is_outermost: bool) {
     if let SetExpr::Values(values) = &mut *query.body {
         settle_values(values);
     }
@@ -204,7 +246,7 @@ pub(super) fn settle_query(query: &mut Query) {
     {
         for ordered in expressions {
             literal::bare(&mut ordered.expr);
-            subqueries::settle_values(&mut ordered.expr);
+            members::settle_values(&mut ordered.expr);
         }
     }
     if let Some(Fetch { with_ties: false, percent: false, quantity }) = &mut query.fetch {
@@ -226,16 +268,22 @@ pub(super) fn settle_query(query: &mut Query) {
         Some(LimitClause::OffsetCommaLimit { offset, limit }) => [offset, limit].into_iter().for_each(literal::bare),
         None => {}
     }
+    sorts::settle(query, is_outermost);
 }
 
 /// In `VALUES (date '2024-01-01'), ('2024-02-01')` what has no type takes that of the others in its column.
 fn settle_values(values: &mut Values) {
     let columns = values.rows.iter().map(|row| row.len()).max().unwrap_or(0);
     for column in 0..columns {
-        let cast = values.rows.iter().find_map(|row| match row.get(column) {
+        let casts = values.rows.iter().filter_map(|row| match row.get(column) {
             Some(Expr::Function(call)) => Some(call.name.to_string()).filter(|name| name.starts_with("::")),
             _ => None,
         });
+        // Whatever is beside a float becomes one.
+        let (floats, others): (Vec<String>, Vec<String>) =
+            casts.partition(|name| matches!(name.as_str(), "::float4" | "::float8"));
+        let is_float = !floats.is_empty();
+        let cast = floats.into_iter().max().or_else(|| others.into_iter().next());
         let Some(cast) = cast else { continue };
         for row in &mut values.rows {
             let Some(value) = row.get_mut(column) else { continue };
@@ -243,7 +291,7 @@ fn settle_values(values: &mut Values) {
                 value,
                 Expr::Value(literal) if matches!(literal.value, Value::SingleQuotedString(_) | Value::Null)
             );
-            if is_untyped {
+            if is_untyped || is_float {
                 *value = function(&cast, vec![take(value)]);
             }
         }
@@ -318,6 +366,13 @@ fn cast_to(expression: &mut Expr, data_type: &DataType) -> Option<Expr> {
             DataType::Varchar(Some(length)) | DataType::CharacterVarying(Some(length)) => {
                 function("pilaster_varchar", vec![value, number(length_of(length)?)])
             }
+            DataType::Char(Some(length)) | DataType::Character(Some(length)) => {
+                function("pilaster_bpchar", vec![value, number(length_of(length)?)])
+            }
+            DataType::Char(None) | DataType::Character(None) => function("pilaster_bpchar", vec![value, number(1)]),
+            DataType::Timestamp(Some(_), _) | DataType::Time(Some(_), _) => {
+                function("pilaster_rounded_times", vec![value])
+            }
             _ => value,
         });
     }
@@ -341,9 +396,15 @@ fn cast_to(expression: &mut Expr, data_type: &DataType) -> Option<Expr> {
         DataType::Time(Some(digits), TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
             function("time", vec![value, int4(*digits)])
         }
+        DataType::Interval { fields: None, precision: Some(digits) } => {
+            function("pilaster_interval_of", vec![function("::text", vec![value]), int4(ALL_FIELDS << 16 | digits)])
+        }
         _ => value,
     })
 }
+
+/// All fields of an interval, where none is named.
+const ALL_FIELDS: u64 = 0x7FFF;
 
 /// `interval '…' day to second(3)` as `pg_attribute.atttypmod` has it; none where no field is named.
 fn interval_modifier(interval: &Interval) -> Option<u64> {

@@ -7,7 +7,10 @@ use datafusion::{
     execution::{FunctionRegistry, SessionState},
 };
 
-use super::{aggregates, collation, percentile::percentile_cont, single, spread, temporal};
+use super::{
+    aggregates, branches, collation, elements, function::Kind, ntile, percentile::percentile_cont, single, spread,
+    temporal,
+};
 
 /// Names that the engine's library brings and that no query may use: they tell about the process rather than the data.
 const HIDDEN_SCALARS: &[&str] = &["version", "arrow_metadata"];
@@ -23,7 +26,10 @@ const SCALARS: &[&str] = &[
     "greatest",
     "least",
     "now",
-    "nullif",
+    "pilaster_as_compared",
+    "pilaster_said_json",
+    "pilaster_said_jsonb",
+    "pilaster_said_like",
     "pilaster_collate",
     "pilaster_mean",
     "random",
@@ -112,11 +118,20 @@ pub fn install_functions(state: &mut SessionState) -> Result<()> {
     state.register_udaf(Arc::new(aggregates::sum()))?;
     state.register_udaf(Arc::new(aggregates::wide_sum()))?;
     state.register_udaf(Arc::new(single::single()))?;
+    state.register_udwf(Arc::new(ntile::ntile()))?;
     for function in spread::functions() {
         state.register_udaf(Arc::new(function))?;
     }
     state.register_udf(Arc::new(aggregates::mean()))?;
     state.register_udf(Arc::new(collation::collate()))?;
+    state.register_udf(Arc::new(elements::said_to_be(Kind::Json)))?;
+    state.register_udf(Arc::new(elements::said_to_be(Kind::Jsonb)))?;
+    state.register_udf(Arc::new(branches::as_compared()))?;
+    state.register_udf(Arc::new(elements::said_like()))?;
+    for name in ["coalesce", "greatest", "least"] {
+        let inner = state.udf(name)?;
+        state.register_udf(Arc::new(branches::of_one_type(inner)))?;
+    }
     state.register_udf(Arc::new(temporal::difference()))?;
     Ok(())
 }

@@ -16,23 +16,34 @@ use super::function::fault;
 /// NULL until there is one.
 #[derive(Debug, Default)]
 pub(super) struct IntervalSum {
-    sum: Option<(i32, i32, i64)>,
+    sum: (i32, i32, i64),
+    /// How many there are in it.
+    count: usize,
 }
 
 impl IntervalSum {
-    fn add(&mut self, values: &[ArrayRef]) -> Result<()> {
+    fn add(&mut self, values: &[ArrayRef], leaves: bool) -> Result<()> {
         let Some(values) = values.first() else { return Ok(()) };
         for value in values.as_primitive::<IntervalMonthDayNanoType>().iter().flatten() {
-            let (months, days, nanoseconds) = self.sum.unwrap_or_default();
-            let parts = (
-                months.checked_add(value.months),
-                days.checked_add(value.days),
-                nanoseconds.checked_add(value.nanoseconds),
-            );
+            let (months, days, nanoseconds) = self.sum;
+            let parts = if leaves {
+                (
+                    months.checked_sub(value.months),
+                    days.checked_sub(value.days),
+                    nanoseconds.checked_sub(value.nanoseconds),
+                )
+            } else {
+                (
+                    months.checked_add(value.months),
+                    days.checked_add(value.days),
+                    nanoseconds.checked_add(value.nanoseconds),
+                )
+            };
             let (Some(months), Some(days), Some(nanoseconds)) = parts else {
                 return Err(DataFusionError::External(Box::new(fault("22008", "interval out of range"))));
             };
-            self.sum = Some((months, days, nanoseconds));
+            self.sum = (months, days, nanoseconds);
+            self.count = if leaves { self.count.saturating_sub(1) } else { self.count + 1 };
         }
         Ok(())
     }
@@ -40,16 +51,25 @@ impl IntervalSum {
 
 impl Accumulator for IntervalSum {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.add(values)
+        self.add(values, false)
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.add(values, true)
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.add(states)
+        self.add(states, false)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let value = self.sum.map(|(months, days, nanoseconds)| IntervalMonthDayNano::new(months, days, nanoseconds));
-        Ok(ScalarValue::IntervalMonthDayNano(value))
+        let (months, days, nanoseconds) = self.sum;
+        let sum = IntervalMonthDayNano::new(months, days, nanoseconds);
+        Ok(ScalarValue::IntervalMonthDayNano((self.count > 0).then_some(sum)))
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {

@@ -8,7 +8,8 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray},
+    array::{Array, ArrayRef, AsArray, ListArray},
+    buffer::OffsetBuffer,
     datatypes::{DataType, Field, FieldRef},
 };
 use datafusion::{
@@ -210,7 +211,10 @@ impl Accumulator for All {
         let array = ScalarValue::iter_to_array(values)?;
         // The elements' field says what their type is called.
         Ok(match &self.result {
-            DataType::List(field) => SingleRowListArrayBuilder::new(array).with_field(field).build_list_scalar(),
+            DataType::List(field) => {
+                let offsets = OffsetBuffer::from_lengths([array.len()]);
+                ScalarValue::List(Arc::new(ListArray::try_new(Arc::clone(field), offsets, array, None)?))
+            }
             _ => SingleRowListArrayBuilder::new(array).build_list_scalar(),
         })
     }
@@ -248,7 +252,8 @@ impl Accumulator for Moving {
                 continue;
             }
             let key = Key(ScalarValue::try_from_array(keys, row)?);
-            let loses = |other: &Key| if self.gives == Gives::Least { key < *other } else { key > *other };
+            // Of two that are equal Postgres takes the later.
+            let loses = |other: &Key| if self.gives == Gives::Least { key <= *other } else { key >= *other };
             while self.best.back().is_some_and(|(_, other, _)| loses(other)) {
                 self.best.pop_back();
             }

@@ -4,8 +4,8 @@
 //! of special forms, and `?column?` for all else. A cast only names what has no better name inside.
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, ArrayElemTypeDef, DataType, Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
-    TrimWhereField, TypedString, Value,
+    AccessExpr, ArrayElemTypeDef, BinaryOperator, DataType, Expr, Ident, ObjectName, Query, Select, SelectItem,
+    SetExpr, TrimWhereField, TypedString,
 };
 
 use super::type_names;
@@ -43,12 +43,16 @@ pub(super) fn label(select: &mut Select) {
         *item = match times {
             0 if is_plain => SelectItem::UnnamedExpr(expression),
             0 => SelectItem::ExprWithAlias { expr: expression, alias: Ident::with_quote('"', name) },
-            times => SelectItem::ExprWithAlias {
-                expr: expression,
-                alias: Ident::with_quote('"', format!("{name}{AGAIN}{times}")),
-            },
+            times => {
+                SelectItem::ExprWithAlias { expr: expression, alias: Ident::with_quote('"', told_apart(&name, times)) }
+            }
         };
     }
+}
+
+/// Another column of the same name, of which there are `times` before it.
+pub(super) fn told_apart(name: &str, times: usize) -> String {
+    format!("{name}{AGAIN}{times}")
 }
 
 /// The name as a client sees it.
@@ -99,10 +103,6 @@ fn figure(expression: &Expr) -> Option<Figured> {
         },
         Expr::TypedString(TypedString { data_type, .. }) => weak(type_name(data_type)),
         Expr::Interval(_) => weak("interval"),
-        Expr::Value(value) => match value.value {
-            Value::Boolean(_) => weak("bool"),
-            _ => None,
-        },
         Expr::Case { else_result, .. } => match else_result.as_deref().and_then(figure) {
             Some(figured) if figured.is_strong => Some(figured),
             _ => weak("case"),
@@ -114,7 +114,8 @@ fn figure(expression: &Expr) -> Option<Figured> {
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
         Expr::Position { .. } => strong("position"),
-        Expr::Substring { .. } => strong("substring"),
+        Expr::Substring { shorthand, .. } => strong(if *shorthand { "substr" } else { "substring" }),
+        Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => strong("overlaps"),
         Expr::Overlay { .. } => strong("overlay"),
         Expr::Trim { trim_where, .. } => strong(match trim_where {
             Some(TrimWhereField::Leading) => "ltrim",
@@ -162,7 +163,7 @@ fn last(name: &ObjectName) -> String {
 }
 
 /// As Postgres folds it: what is not quoted is in small letters.
-fn folded(name: &Ident) -> String {
+pub(super) fn folded(name: &Ident) -> String {
     match name.quote_style {
         Some(_) => name.value.clone(),
         None => name.value.to_lowercase(),
@@ -192,7 +193,7 @@ mod tests {
             assert_eq!(names, expect, "{list}");
         };
         check("1, 'a', NULL, 1 + 1, -1", &["?column?"; 5]);
-        check("true, a, T.B, \"C\", a + 1", &["bool", "a", "b", "C", "?column?"]);
+        check("true, a, T.B, \"C\", a + 1", &["?column?", "a", "b", "C", "?column?"]);
         check("count(*), sum(a), pg_catalog.lower(a)", &["count", "sum", "lower"]);
         check("a::int, 1::int, '1'::text, count(*)::bigint", &["a", "int4", "text", "count"]);
         check("CASE WHEN a THEN b END, CASE WHEN a THEN 1 ELSE b END", &["case", "b"]);

@@ -14,9 +14,10 @@ use datafusion::{
 };
 
 use super::{
-    CHAR_LENGTH_KEY,
+    CHAR_LENGTH_KEY, PG_TYPE_KEY,
     arithmetic::{self, Operation},
-    function::{Kind, are_comparable, is_typed},
+    elements,
+    function::{Kind, are_comparable, common_of, is_typed},
     temporal,
 };
 use crate::error::{Code, Error};
@@ -26,6 +27,7 @@ use crate::error::{Code, Error};
 pub(super) struct PostgresOperators {
     arithmetic: [Arc<ScalarUDF>; Operation::ALL.len()],
     difference: Arc<ScalarUDF>,
+    array: Arc<ScalarUDF>,
     /// The library: an operator is the function that has its symbol for a name.
     functions: Arc<HashMap<String, Arc<ScalarUDF>>>,
 }
@@ -33,7 +35,8 @@ pub(super) struct PostgresOperators {
 impl PostgresOperators {
     pub(super) fn new(functions: Arc<HashMap<String, Arc<ScalarUDF>>>) -> Self {
         let arithmetic = Operation::ALL.map(arithmetic::function);
-        Self { arithmetic, difference: Arc::new(temporal::difference()), functions }
+        let (difference, array) = (Arc::new(temporal::difference()), Arc::new(elements::array()));
+        Self { arithmetic, difference, array, functions }
     }
 
     /// The library's operator for these operands; the error of it where it takes others.
@@ -87,8 +90,7 @@ impl PostgresOperators {
                     && left.category() == 'N'
                     && right.category() == 'N' =>
             {
-                let wide = |expression: Expr| Expr::Cast(Cast::new(Box::new(expression), DataType::Float64));
-                (first, second) = (wide(first), wide(second));
+                (first, second) = (cast(first, Kind::Float8), cast(second, Kind::Float8));
             }
             (Kind::Unknown, known) if is_typed(known) => first = cast(first, known),
             (known, Kind::Unknown) if is_typed(known) => second = cast(second, known),
@@ -140,7 +142,49 @@ impl PostgresOperators {
     }
 }
 
+impl PostgresOperators {
+    /// The elements of `ARRAY[…]` in one type.
+    fn elements(&self, elements: &mut [Expr], schema: &DFSchema) -> Result<()> {
+        let mut common = Kind::Unknown;
+        let mut name = None;
+        for element in elements.iter() {
+            let (_, field) = element.to_field(schema)?;
+            let kind = Kind::of_field(&field);
+            if matches!(kind, Kind::Other | Kind::Array(_)) {
+                return Ok(());
+            }
+            common = common_of(common, kind).ok_or_else(|| {
+                let (common, kind) = (common.long_name(), kind.long_name());
+                let message = format!("ARRAY types {common} and {kind} cannot be matched");
+                DataFusionError::External(Box::new(Error::new(Code::InvalidSql, message).with_sqlstate("42804")))
+            })?;
+            if common == kind && name.is_none() {
+                name = field.metadata().get(PG_TYPE_KEY).cloned();
+            }
+        }
+        if matches!(common, Kind::Unknown | Kind::Text) {
+            return Ok(());
+        }
+        let name = name.filter(|_| common == Kind::Enum).unwrap_or_else(|| common.name());
+        let Some(cast) = self.functions.get(&format!("::{name}")) else { return Ok(()) };
+        let is_wider = matches!(common, Kind::Float4 | Kind::Float8 | Kind::Timestamp | Kind::Timestamptz);
+        for element in elements {
+            let kind = Kind::of_field(&element.to_field(schema)?.1);
+            if is_untyped(element) || is_wider && kind != common && kind != Kind::Unknown {
+                let literal = std::mem::take(element);
+                *element = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![literal]));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl ExprPlanner for PostgresOperators {
+    fn plan_array_literal(&self, mut exprs: Vec<Expr>, schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
+        self.elements(&mut exprs, schema)?;
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&self.array), exprs))))
+    }
+
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let operation = match raw.op {
             BinaryOperator::Plus => Operation::Add,
@@ -182,11 +226,20 @@ impl ExprPlanner for PostgresOperators {
             }
             return Ok(PlannerResult::Original(RawBinaryExpr { op: raw.op, left: first, right: second }));
         }
+        // The engine's own cast of a numeric is not always to the nearest float.
+        if let Some(float) = self.functions.get("::float8") {
+            let wide = |value: Expr| Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(float), vec![value]));
+            if is_decimal(&left) && right.is_floating() {
+                first = wide(first);
+            } else if is_decimal(&right) && left.is_floating() {
+                second = wide(second);
+            }
+        }
         // A whole number beside a numeric has the digits that it is written with, not all that its type could have.
-        if is_decimal(&right) {
+        if is_decimal(&right) && !left.is_floating() {
             first = narrowed(first);
         }
-        if is_decimal(&left) {
+        if is_decimal(&left) && !right.is_floating() {
             second = narrowed(second);
         }
         let function = Arc::clone(&self.arithmetic[operation as usize]);

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use datafusion::{
     common::{
-        DFSchema, Result,
+        DFSchema, DataFusionError, Result,
         tree_node::{Transformed, TreeNode},
     },
     functions_aggregate::first_last::first_value_udaf,
@@ -17,22 +17,20 @@ use datafusion::{
         expr::{AggregateFunction, NullTreatment, ScalarFunction, Sort},
         expr_rewriter::NamePreserver,
         utils::merge_schema,
-        when,
     },
     scalar::ScalarValue,
 };
 
 use super::{
     PG_TYPE_KEY,
-    collation::{COLLATE, Collation, sort_key},
+    array_key::array_key,
+    collation::{COLLATE, COLLATION_KEY, Collation, sort_key},
     enums::{EnumType, rank},
+    extremes::extreme,
     function::Kind,
     keyed::{Gives, keyed},
 };
 use crate::error::{Code, Error};
-
-/// Field metadata that names a column's own collation.
-pub const COLLATION_KEY: &str = "pg_collation";
 
 /// The orders of a source.
 #[derive(Debug)]
@@ -41,6 +39,7 @@ pub(super) struct Order {
     enums: HashMap<String, Arc<ScalarUDF>>,
     interval: Option<Arc<ScalarUDF>>,
     jsonb: Option<Arc<ScalarUDF>>,
+    array: Arc<ScalarUDF>,
 }
 
 impl Order {
@@ -51,6 +50,7 @@ impl Order {
             enums: enums.iter().map(|of| (of.name.clone(), rank(of))).collect(),
             interval: functions.get("pilaster_interval_key").cloned(),
             jsonb: functions.get("pilaster_jsonb_key").cloned(),
+            array: Arc::new(array_key()),
         }
     }
 
@@ -155,32 +155,41 @@ impl Order {
             Expr::ScalarFunction(ScalarFunction { func, args })
                 if matches!(func.name(), "greatest" | "least") && args.len() > 1 =>
             {
-                let Some(function) = args
-                    .iter()
-                    .find_map(|value| self.orders(value, schema).transpose())
-                    .transpose()?
-                    .and_then(By::function)
-                else {
+                let by = args.iter().find_map(|value| self.orders(value, schema).transpose()).transpose()?;
+                let functions = by.map_or_else(Vec::new, |by| by.functions(&self.array));
+                if functions.is_empty() {
                     return Ok(Transformed::no(Expr::ScalarFunction(ScalarFunction { func, args })));
-                };
-                let keep_first = if func.name() == "greatest" { Operator::GtEq } else { Operator::LtEq };
-                let mut values = args.into_iter();
-                let first = values.next().unwrap_or_default();
-                let chosen = values.try_fold(first, |best, value| {
-                    let keeps = Expr::BinaryExpr(BinaryExpr::new(
-                        Box::new(call(&function, &best)),
-                        keep_first,
-                        Box::new(call(&function, &value)),
-                    ));
-                    // What is NULL does not count.
-                    when(best.clone().is_null(), value.clone())
-                        .when(value.clone().is_null().or(keeps), best)
-                        .otherwise(value)
-                })?;
-                Ok(Transformed::yes(chosen))
+                }
+                let chosen = extreme(func.name() == "greatest");
+                let pairs = args.into_iter().flat_map(|value| [keyed_by(&functions, &value), value]).collect();
+                Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(chosen), pairs))))
+            }
+            Expr::ScalarFunction(mut function) if orders_texts(function.func.name()) => {
+                let is_keyed = self.texts_in_arrays(&mut function.args, schema)?;
+                Ok(Transformed::new_transformed(Expr::ScalarFunction(function), is_keyed))
             }
             other => Ok(Transformed::no(other)),
         }
+    }
+
+    /// The library compares elements by their bytes; where a collation orders them, keys stand for them.
+    fn texts_in_arrays(&self, values: &mut [Expr], schema: &DFSchema) -> Result<bool> {
+        let Collation::Locale(locale) = &self.collation else { return Ok(false) };
+        let is_of_texts = |value: &Expr| {
+            let (_, field) = value.to_field(schema)?;
+            Ok::<_, DataFusionError>(matches!(
+                Kind::of_field(&field),
+                Kind::Array(element) if matches!(element.kind(), Kind::Text | Kind::Varchar | Kind::Name | Kind::Unknown)
+            ))
+        };
+        if !values.iter().map(is_of_texts).collect::<Result<Vec<_>>>()?.contains(&true) {
+            return Ok(false);
+        }
+        let function = sort_key(locale);
+        for value in values {
+            *value = call(&function, value);
+        }
+        Ok(true)
     }
 
     /// What is distinct comes in order, in the one that is asked for or in its own.
@@ -250,13 +259,28 @@ impl Order {
         if chosen.is_none() && values.iter().all(is_text) {
             chosen = Some(By::Text(self.collation.clone(), false));
         }
-        Ok(chosen.and_then(By::function).map(|function| values.map(|value| call(&function, value))))
+        let functions = chosen.map_or_else(Vec::new, |by| by.functions(&self.array));
+        Ok((!functions.is_empty()).then(|| values.map(|value| keyed_by(&functions, value))))
     }
 
     /// What orders as the value does; none where the value does so itself.
     fn key(&self, value: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
-        let function = self.orders(value, schema)?.and_then(By::function);
-        Ok(function.map(|function| call(&function, value)))
+        let functions = self.orders(value, schema)?.map_or_else(Vec::new, |by| by.functions(&self.array));
+        Ok(match (functions.is_empty(), value) {
+            (false, _) => Some(keyed_by(&functions, value)),
+            // A mark that has been looked at makes two orders of one.
+            (true, Expr::ScalarFunction(ScalarFunction { func, args })) if func.name() == COLLATE => {
+                args.first().cloned()
+            }
+            (true, _) => None,
+        })
+    }
+
+    fn named(&self, name: &str) -> Result<Collation> {
+        match name {
+            "default" => Ok(self.collation.clone()),
+            name => Collation::named(name).ok_or_else(|| no_collation(name)),
+        }
     }
 
     fn orders(&self, value: &Expr, schema: &DFSchema) -> Result<Option<By>> {
@@ -264,16 +288,20 @@ impl Order {
         Ok(match Kind::of_field(&field) {
             Kind::Text | Kind::Varchar | Kind::Bpchar | Kind::Name | Kind::Unknown if field.data_type().is_string() => {
                 if let Some(name) = collate(value) {
-                    let collation = Collation::named(name).ok_or_else(|| no_collation(name))?;
-                    return Ok(Some(By::Text(collation, true)));
+                    return Ok(Some(By::Text(self.named(name)?, true)));
                 }
-                let own = field.metadata().get(COLLATION_KEY).and_then(|name| Collation::named(name));
+                let own = field.metadata().get(COLLATION_KEY).map(|name| self.named(name)).transpose()?;
                 Some(By::Text(own.unwrap_or_else(|| self.collation.clone()), false))
             }
+            Kind::Array(element) => Some(By::Array(match element.kind() {
+                Kind::Text | Kind::Varchar | Kind::Name => Some(self.collation.clone()),
+                _ => None,
+            })),
             Kind::Enum => {
                 let of = field.metadata().get(PG_TYPE_KEY).and_then(|name| self.enums.get(name));
                 of.map(|function| By::Function(Arc::clone(function)))
             }
+            Kind::Json => return Err(no_order("json")),
             Kind::Interval => self.interval.clone().map(By::Function),
             Kind::Jsonb => self.jsonb.clone().map(By::Function),
             _ => None,
@@ -285,21 +313,37 @@ impl Order {
 enum By {
     /// A collation, and whether the statement names it.
     Text(Collation, bool),
+    /// The elements, texts by a collation.
+    Array(Option<Collation>),
     Function(Arc<ScalarUDF>),
 }
 
 impl By {
-    fn function(self) -> Option<Arc<ScalarUDF>> {
+    /// From the value outwards.
+    fn functions(self, array: &Arc<ScalarUDF>) -> Vec<Arc<ScalarUDF>> {
         match self {
-            Self::Text(Collation::Bytes, _) => None,
-            Self::Text(Collation::Locale(locale), _) => Some(sort_key(&locale)),
-            Self::Function(function) => Some(function),
+            Self::Text(Collation::Bytes, _) => Vec::new(),
+            Self::Text(Collation::Locale(locale), _) => vec![sort_key(&locale)],
+            Self::Array(Some(Collation::Locale(locale))) => vec![sort_key(&locale), Arc::clone(array)],
+            Self::Array(_) => vec![Arc::clone(array)],
+            Self::Function(function) => vec![function],
         }
     }
 }
 
+fn keyed_by(functions: &[Arc<ScalarUDF>], value: &Expr) -> Expr {
+    functions.iter().fold(value.clone(), |value, function| call(function, &value))
+}
+
 fn call(function: &Arc<ScalarUDF>, value: &Expr) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), vec![value.clone()]))
+}
+
+/// Whether the library's function of this name orders texts that stand in arrays.
+fn orders_texts(name: &str) -> bool {
+    let is_order = |name: &str| matches!(name, "lt" | "le" | "gt" | "ge");
+    matches!(name, "<" | "<=" | ">" | ">=")
+        || name.strip_prefix("pilaster_any_").or_else(|| name.strip_prefix("pilaster_all_")).is_some_and(is_order)
 }
 
 /// The name in `value COLLATE "name"`.
@@ -309,19 +353,27 @@ fn collate(value: &Expr) -> Option<&str> {
             [_, Expr::Literal(ScalarValue::Utf8(Some(name)), _)] => Some(name),
             _ => None,
         },
+        // What a function makes of a text has its collation.
+        Expr::ScalarFunction(ScalarFunction { args, .. }) => args.iter().find_map(collate),
         Expr::Alias(alias) => collate(&alias.expr),
         _ => None,
     }
 }
 
-fn wrong_distinct() -> datafusion::common::DataFusionError {
+fn wrong_distinct() -> DataFusionError {
     let message = "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list";
     let error = Error::new(Code::InvalidSql, message).with_sqlstate("42P10");
-    datafusion::common::DataFusionError::External(Box::new(error))
+    DataFusionError::External(Box::new(error))
 }
 
-fn no_collation(name: &str) -> datafusion::common::DataFusionError {
+fn no_order(name: &str) -> DataFusionError {
+    let message = format!("could not identify an ordering operator for type {name}");
+    let hint = "cast it to jsonb, which has an order, or to text";
+    DataFusionError::External(Box::new(Error::new(Code::InvalidSql, message).with_sqlstate("42883").with_hint(hint)))
+}
+
+fn no_collation(name: &str) -> DataFusionError {
     let error = Error::new(Code::InvalidSql, format!("collation \"{name}\" for encoding \"UTF8\" does not exist"))
         .with_sqlstate("42704");
-    datafusion::common::DataFusionError::External(Box::new(error))
+    DataFusionError::External(Box::new(error))
 }

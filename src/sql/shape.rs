@@ -8,8 +8,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Query, Select, SetExpr, SetOperator, SetQuantifier, Statement, TableFactor, Value, VisitMut,
-    VisitorMut, helpers::attached_token::AttachedToken,
+    BinaryOperator, Expr, Query, Select, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
+    helpers::attached_token::AttachedToken,
 };
 
 use super::{forms, labels::label};
@@ -24,7 +24,7 @@ const CHAIN_MIN: usize = 64;
 ///
 /// Recurses as deep as the statement is, so the caller sees to the stack.
 pub(super) fn settle(statement: &mut Statement, names: &[String]) -> Result<()> {
-    let mut shaper = Shaper { names, depth: 0 };
+    let mut shaper = Shaper { names, depth: 0, queries: 0 };
     match VisitMut::visit(statement, &mut shaper) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
@@ -34,31 +34,28 @@ pub(super) fn settle(statement: &mut Statement, names: &[String]) -> Result<()> 
 struct Shaper<'a> {
     names: &'a [String],
     depth: usize,
+    /// How many queries the one that is visited is in, with itself.
+    queries: usize,
 }
 
 impl VisitorMut for Shaper<'_> {
     type Break = Box<Error>;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        self.queries += 1;
         if !query.locks.is_empty() {
             let error = Error::new(Code::UnsupportedSql, "FOR UPDATE and FOR SHARE are not allowed here")
                 .with_sqlstate("0A000")
                 .with_hint("send one SELECT; the engine answers from a snapshot and changes nothing");
             return ControlFlow::Break(Box::new(error));
         }
+        if let Err(error) = forms::settle_order(query) {
+            return ControlFlow::Break(Box::new(error));
+        }
         let mut chain = 0;
         let mut body = &*query.body;
-        while let SetExpr::SetOperation { left, op, set_quantifier, .. } = body {
+        while let SetExpr::SetOperation { left, .. } = body {
             chain += 1;
-            // The engine's own keeps every row that has an equal on the other side.
-            if *set_quantifier == SetQuantifier::All && matches!(op, SetOperator::Intersect | SetOperator::Except) {
-                let error = Error::new(Code::UnsupportedSql, format!("{op} ALL is not supported"))
-                    .with_sqlstate("0A000")
-                    .with_hint(
-                        "number equal rows with row_number() OVER (PARTITION BY …) on both sides, and leave ALL out",
-                    );
-                return ControlFlow::Break(Box::new(error));
-            }
             body = left;
         }
         too_deep(chain, "UNION, INTERSECT and EXCEPT are chained")
@@ -78,7 +75,8 @@ impl VisitorMut for Shaper<'_> {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        forms::settle_query(query);
+        self.queries -= 1;
+        forms::settle_query(query, self.queries == 0);
         ControlFlow::Continue(())
     }
 

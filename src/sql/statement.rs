@@ -5,12 +5,11 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::{
     ast::Statement,
     dialect::PostgreSqlDialect,
-    keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError},
 };
 
-use super::{differences::hint_for_statement, shape};
+use super::{differences::hint_for_statement, shape, tokens::spelled_out};
 use crate::error::{Code, Error, Result};
 
 /// How deep expressions and queries may nest before the parser refuses.
@@ -157,7 +156,7 @@ fn placeholders(text: &str, tokens: &[TokenWithSpan]) -> Result<Vec<Placeholder>
 fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, names: &[String]) -> Result<Statement> {
     let mut statements = Parser::new(&PostgreSqlDialect {})
         .with_recursion_limit(NESTING_MAX)
-        .with_tokens_with_locations(spell_out_table(tokens))
+        .with_tokens_with_locations(spelled_out(tokens))
         .parse_statements()
         .map_err(|error| from_parser(text, &error))?;
     let hint = "send one SELECT; the engine answers from a snapshot and changes nothing";
@@ -176,33 +175,6 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, names: &[String]) -> Result
     }
     shape::settle(&mut statement, names)?;
     Ok(statement)
-}
-
-/// `TABLE x` is short for `SELECT * FROM x`; the parser reads it only at the end of a statement.
-fn spell_out_table(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let mut spelled = Vec::with_capacity(tokens.len());
-    let mut begins_query = true;
-    for token in tokens {
-        if matches!(token.token, Token::Whitespace(_)) {
-            spelled.push(token);
-            continue;
-        }
-        let keyword = match &token.token {
-            Token::Word(word) if word.quote_style.is_none() => word.keyword,
-            _ => Keyword::NoKeyword,
-        };
-        if begins_query && keyword == Keyword::TABLE {
-            for part in [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")] {
-                spelled.push(TokenWithSpan { token: part, span: token.span });
-            }
-            begins_query = false;
-            continue;
-        }
-        begins_query = token.token == Token::LParen
-            || matches!(keyword, Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::ALL);
-        spelled.push(token);
-    }
-    spelled
 }
 
 fn too_large(message: String) -> Error {

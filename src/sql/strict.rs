@@ -4,20 +4,26 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use arrow::datatypes::DataType;
 use datafusion::{
     common::{
-        DFSchema, DataFusionError, Result,
+        DFSchema, DataFusionError, ExprSchema, Result, ScalarValue,
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
-        Between, Case, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF, Union,
-        expr::{InList, ScalarFunction},
+        Between, BinaryExpr, Case, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF,
+        Union,
+        expr::{InList, InSubquery, ScalarFunction},
         expr_rewriter::NamePreserver,
         utils::merge_schema,
     },
 };
 
-use super::function::{Kind, are_comparable, common_of, is_typed};
+use super::{
+    CHAR_LENGTH_KEY, PG_TYPE_KEY,
+    function::{Kind, are_comparable, common_of, is_typed},
+    set_all::is_set_operation,
+};
 use crate::error::{Code, Error};
 
 /// Looks for what Postgres would refuse, and gives literals their types.
@@ -43,6 +49,15 @@ impl Strict<'_> {
                     }
                     None => Ok(Transformed::no(node)),
                 };
+            }
+            // `INTERSECT` and `EXCEPT`.
+            LogicalPlan::Join(join) if is_set_operation(join) => {
+                let inputs = [Arc::clone(&join.left), Arc::clone(&join.right)];
+                let kinds = columns_match(&inputs)?;
+                let Some(inputs) = self.unified(&inputs, &kinds)? else { return Ok(Transformed::no(node)) };
+                let [left, right] = inputs.as_slice() else { return Ok(Transformed::no(node)) };
+                let join = Join { left: Arc::clone(left), right: Arc::clone(right), ..join.clone() };
+                return Ok(Transformed::yes(LogicalPlan::Join(join).recompute_schema()?));
             }
             LogicalPlan::TableScan(_) | LogicalPlan::EmptyRelation(_) => return Ok(Transformed::no(node)),
             LogicalPlan::Sort(sort) => Arc::clone(sort.input.schema()),
@@ -85,40 +100,93 @@ impl Strict<'_> {
                 let (changed, common) = self.same(args.iter_mut().collect(), schema, &what)?;
                 Ok(self.named(Expr::ScalarFunction(ScalarFunction { func, args }), common, changed))
             }
-            Expr::ScalarFunction(ScalarFunction { func, mut args }) if func.name() == "nullif" => {
-                let changed = self.compared(&mut args, schema)?;
-                Ok(Transformed::new_transformed(Expr::ScalarFunction(ScalarFunction { func, args }), changed))
+            Expr::ScalarFunction(mut call) if sees_padding(call.func.name()) => {
+                let changed = self.padded(call.args.iter_mut(), schema)?;
+                Ok(Transformed::new_transformed(Expr::ScalarFunction(call), changed))
+            }
+            Expr::Like(mut like) => {
+                let changed = self.padded(std::iter::once(&mut *like.expr), schema)?;
+                Ok(Transformed::new_transformed(Expr::Like(like), changed))
             }
             Expr::InList(InList { expr, list, negated }) => {
                 let mut parts: Vec<Expr> = std::iter::once(*expr).chain(list).collect();
-                let changed = self.compared(&mut parts, schema)?;
+                let mut changed = self.compared(&mut parts, schema)?;
                 if let Some(made) = self.one_of(&parts, negated, schema)? {
                     return Ok(Transformed::yes(made));
+                }
+                match self.list_widths(&parts, schema)?.as_slice() {
+                    [] => {}
+                    [width] => {
+                        for part in &mut parts {
+                            changed |= self.cast(part, *width, schema)?;
+                        }
+                    }
+                    // Each beside the value in a type of their own.
+                    _ => {
+                        let value = parts.remove(0);
+                        let tests =
+                            parts.into_iter().map(|item| self.beside(value.clone(), Operator::Eq, item, schema));
+                        let any = tests.collect::<Result<Vec<_>>>()?.into_iter().reduce(Expr::or).unwrap_or_default();
+                        return Ok(Transformed::yes(if negated { Expr::Not(Box::new(any)) } else { any }));
+                    }
                 }
                 let value = parts.remove(0);
                 let made = Expr::InList(InList { expr: Box::new(value), list: parts, negated });
                 Ok(Transformed::new_transformed(made, changed))
             }
             Expr::Between(Between { expr, negated, low, high }) => {
-                let mut parts = vec![*expr, *low, *high];
+                let mut parts = [*expr, *low, *high];
                 let changed = self.compared(&mut parts, schema)?;
-                let mut parts = parts.into_iter().map(Box::new);
-                match (parts.next(), parts.next(), parts.next()) {
-                    (Some(value), Some(low), Some(high)) => Ok(Transformed::new_transformed(
-                        Expr::Between(Between::new(value, negated, low, high)),
-                        changed,
-                    )),
-                    _ => Err(DataFusionError::Internal("a range has three parts".to_owned())),
+                if self.widths(&parts, schema)?.is_empty() {
+                    let [value, low, high] = parts.map(Box::new);
+                    let made = Expr::Between(Between::new(value, negated, low, high));
+                    return Ok(Transformed::new_transformed(made, changed));
                 }
+                let [value, low, high] = parts;
+                let above = self.beside(value.clone(), Operator::GtEq, low, schema)?;
+                let within = above.and(self.beside(value, Operator::LtEq, high, schema)?);
+                Ok(Transformed::yes(if negated { Expr::Not(Box::new(within)) } else { within }))
             }
-            // Postgres has these of text alone.
+            Expr::InSubquery(InSubquery { mut expr, mut subquery, negated }) => {
+                let field = subquery.subquery.schema().field(0);
+                let width = width_of(kind_of(&expr, schema)?, Kind::of_field(field));
+                if let Some(width) = width {
+                    self.cast(&mut expr, width, schema)?;
+                    if let Some(inputs) = self.unified(std::slice::from_ref(&subquery.subquery), &[width])?
+                        && let Some(input) = inputs.into_iter().next()
+                    {
+                        subquery.subquery = input;
+                    }
+                }
+                let made = Expr::InSubquery(InSubquery { expr, subquery, negated });
+                Ok(Transformed::new_transformed(made, width.is_some()))
+            }
+            Expr::BinaryExpr(BinaryExpr {
+                left,
+                op: op @ (Operator::IsDistinctFrom | Operator::IsNotDistinctFrom),
+                right,
+            }) => {
+                let made = self.beside((*left).clone(), op, (*right).clone(), schema)?;
+                Ok(Transformed::yes(made))
+            }
             Expr::AggregateFunction(mut call) if matches!(call.func.name(), "min" | "max") => {
+                has_extremes(call.func.name(), &call.params.args, schema)?;
                 let changed = self.as_text(&mut call.params.args, schema)?;
                 Ok(Transformed::new_transformed(Expr::AggregateFunction(call), changed))
             }
             Expr::WindowFunction(mut call) if matches!(call.fun.name(), "min" | "max") => {
+                has_extremes(call.fun.name(), &call.params.args, schema)?;
                 let changed = self.as_text(&mut call.params.args, schema)?;
                 Ok(Transformed::new_transformed(Expr::WindowFunction(call), changed))
+            }
+            Expr::BinaryExpr(comparison) if compares(comparison.op) => {
+                let kinds = [kind_of(&comparison.left, schema)?, kind_of(&comparison.right, schema)?];
+                if kinds.contains(&Kind::Json) {
+                    let [left, right] = kinds.map(Kind::long_name);
+                    let message = format!("operator does not exist: {left} {} {right}", comparison.op);
+                    return Err(refused("42883", message));
+                }
+                Ok(Transformed::no(Expr::BinaryExpr(comparison)))
             }
             Expr::Not(inner) => {
                 is_condition(&inner, schema, "NOT")?;
@@ -148,13 +216,36 @@ impl Strict<'_> {
             })?;
         }
         let mut changed = false;
+        let of_enum = match common {
+            Kind::Enum => enum_name(&values, schema)?,
+            _ => None,
+        };
         for value in &mut values {
-            changed |= self.typed(value, common, schema)?;
+            changed |= match &of_enum {
+                Some(name) => self.labelled(value, name, schema)?,
+                None => self.typed(value, common, schema)?,
+            };
             changed |= self.widened(value, common, schema)?;
         }
         Ok((changed, common))
     }
 
+    /// Values of `char(n)` with the spaces that they are held without.
+    fn padded<'e>(&self, values: impl Iterator<Item = &'e mut Expr>, schema: &DFSchema) -> Result<bool> {
+        let mut changed = false;
+        let Some(pad) = self.functions.get("rpad") else { return Ok(false) };
+        for value in values {
+            let (_, field) = value.to_field(schema)?;
+            let length = field.metadata().get(CHAR_LENGTH_KEY).and_then(|length| length.parse::<i32>().ok());
+            let Some(length) = length.filter(|_| !field.data_type().is_nested()) else { continue };
+            let arguments = vec![std::mem::take(value), Expr::Literal(ScalarValue::Int32(Some(length)), None)];
+            *value = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(pad), arguments));
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    /// Postgres has `min` and `max` of text alone.
     fn as_text(&self, values: &mut [Expr], schema: &DFSchema) -> Result<bool> {
         let [value] = values else { return Ok(false) };
         let Some(cast) = self.functions.get("::text") else { return Ok(false) };
@@ -178,8 +269,86 @@ impl Strict<'_> {
                 return Err(refused("42883", message));
             }
             changed |= self.typed(value, first, schema)?;
+            // The spaces at the end of a `char(n)` mean nothing, nor do those of a literal beside it.
+            if let (Kind::Bpchar, Expr::Literal(ScalarValue::Utf8(Some(text)), _)) = (first, &mut *value)
+                && text.ends_with(' ')
+            {
+                text.truncate(text.trim_end_matches(' ').len());
+                changed = true;
+            }
         }
         Ok(changed)
+    }
+
+    /// The types that the first value is compared with the others in, where the engine would take another.
+    fn widths(&self, values: &[Expr], schema: &DFSchema) -> Result<Vec<Kind>> {
+        let Some((first, rest)) = values.split_first() else { return Ok(Vec::new()) };
+        let first = kind_of(first, schema)?;
+        let mut widths = Vec::new();
+        let mut is_mixed = false;
+        for value in rest {
+            match width_of(first, kind_of(value, schema)?) {
+                Some(width) if !widths.contains(&width) => widths.push(width),
+                Some(_) => {}
+                None => is_mixed = true,
+            }
+        }
+        // What needs no width may have the others' if that is its own.
+        if let ([width], true) = (widths.as_slice(), is_mixed)
+            && *width != first
+        {
+            widths.push(first);
+        }
+        Ok(widths)
+    }
+
+    /// The same for a list, of which Postgres takes the constants together, if there are some: as the type that all of them become.
+    fn list_widths(&self, values: &[Expr], schema: &DFSchema) -> Result<Vec<Kind>> {
+        let Some((first, list)) = values.split_first() else { return Ok(Vec::new()) };
+        let is_together = list.len() > 1 && list.iter().all(|item| item.column_refs().is_empty());
+        let widths = self.widths(values, schema)?;
+        if !is_together || widths.is_empty() {
+            return Ok(widths);
+        }
+        let mut common = kind_of(first, schema)?;
+        for item in list {
+            match common_of(common, kind_of(item, schema)?) {
+                Some(kind) => common = kind,
+                None => return Ok(widths),
+            }
+        }
+        Ok(vec![common])
+    }
+
+    /// The comparison of two values in the type that Postgres compares them in.
+    fn beside(&self, mut left: Expr, op: Operator, mut right: Expr, schema: &DFSchema) -> Result<Expr> {
+        if let Some(width) = width_of(kind_of(&left, schema)?, kind_of(&right, schema)?) {
+            self.cast(&mut left, width, schema)?;
+            self.cast(&mut right, width, schema)?;
+        }
+        Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
+    }
+
+    fn cast(&self, value: &mut Expr, to: Kind, schema: &DFSchema) -> Result<bool> {
+        if kind_of(value, schema)? == to {
+            return Ok(false);
+        }
+        let Some(cast) = self.functions.get(&format!("::{}", to.name())) else { return Ok(false) };
+        let inner = std::mem::take(value);
+        *value = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![inner]));
+        Ok(true)
+    }
+
+    /// Reads a literal as one of an enum's labels.
+    fn labelled(&self, value: &mut Expr, name: &str, schema: &DFSchema) -> Result<bool> {
+        let is_label = matches!(value, Expr::Literal(literal, _) if !literal.is_null());
+        let Some(cast) = self.functions.get(&format!("::{name}")).filter(|_| is_label) else { return Ok(false) };
+        if kind_of(value, schema)? != Kind::Unknown {
+            return Ok(false);
+        }
+        let literal = std::mem::take(value);
+        *value = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![literal]));
+        Ok(true)
     }
 
     /// Reads a literal as a value of `kind`.
@@ -214,13 +383,10 @@ impl Strict<'_> {
     fn widened(&self, value: &mut Expr, common: Kind, schema: &DFSchema) -> Result<bool> {
         let kind = kind_of(value, schema)?;
         let is_wider = matches!(common, Kind::Float4 | Kind::Float8 | Kind::Timestamp | Kind::Timestamptz);
-        if kind == common || kind == Kind::Unknown || !is_wider {
+        if kind == Kind::Unknown || !is_wider {
             return Ok(false);
         }
-        let Some(cast) = self.functions.get(&format!("::{}", common.name())) else { return Ok(false) };
-        let inner = std::mem::take(value);
-        *value = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![inner]));
-        Ok(true)
+        self.cast(value, common, schema)
     }
 
     /// Membership by the library's `=`, where the engine's compares otherwise.
@@ -238,6 +404,73 @@ impl Strict<'_> {
 
 fn kind_of(expression: &Expr, schema: &DFSchema) -> Result<Kind> {
     expression.to_field(schema).map(|(_, field)| Kind::of_field(&field))
+}
+
+/// Functions to which the spaces at the end of a `char(n)` mean something. Others take it as text, which has lost them.
+fn sees_padding(name: &str) -> bool {
+    matches!(
+        name,
+        "~~" | "!~~"
+            | "~~*"
+            | "!~~*"
+            | "~"
+            | "!~"
+            | "~*"
+            | "!~*"
+            | "concat"
+            | "concat_ws"
+            | "format"
+            | "octet_length"
+            | "to_json"
+            | "to_jsonb"
+            | "json_build_array"
+            | "json_build_object"
+            | "jsonb_build_array"
+            | "jsonb_build_object"
+    )
+}
+
+/// Postgres has neither of what has no order of use.
+fn has_extremes(name: &str, values: &[Expr], schema: &DFSchema) -> Result<()> {
+    for value in values {
+        let kind = kind_of(value, schema)?;
+        if matches!(kind, Kind::Bool | Kind::Uuid | Kind::Bytea | Kind::Json | Kind::Jsonb) {
+            return Err(refused("42883", format!("function {name}({}) does not exist", kind.long_name())));
+        }
+    }
+    Ok(())
+}
+
+/// The name of the enum that one of the values is of.
+fn enum_name(values: &[&mut Expr], schema: &DFSchema) -> Result<Option<String>> {
+    for value in values {
+        let (_, field) = value.to_field(schema)?;
+        if Kind::of_field(&field) == Kind::Enum {
+            return Ok(field.metadata().get(PG_TYPE_KEY).cloned());
+        }
+    }
+    Ok(None)
+}
+
+/// What both are to be before they are compared; none where the engine sees to that.
+fn width_of(left: Kind, right: Kind) -> Option<Kind> {
+    let is_float = |kind: Kind| matches!(kind, Kind::Float4 | Kind::Float8);
+    let is_moment = |kind: Kind| matches!(kind, Kind::Date | Kind::Timestamp | Kind::Timestamptz);
+    if left == right {
+        return None;
+    }
+    if left.category() == 'N' && right.category() == 'N' && (is_float(left) || is_float(right)) {
+        return Some(Kind::Float8);
+    }
+    match (is_moment(left) && is_moment(right), left == Kind::Timestamptz || right == Kind::Timestamptz) {
+        (true, true) => Some(Kind::Timestamptz),
+        (true, false) => Some(Kind::Timestamp),
+        (false, _) => None,
+    }
+}
+
+const fn compares(op: Operator) -> bool {
+    matches!(op, Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
 }
 
 fn is_condition(expression: &Expr, schema: &DFSchema, what: &str) -> Result<()> {
@@ -284,7 +517,16 @@ impl Strict<'_> {
             let mut columns = Vec::new();
             for (column, common) in schema.columns().into_iter().zip(kinds) {
                 let mut value = Expr::Column(column.clone());
-                if self.widened(&mut value, *common, &schema)? {
+                // What is a literal in one branch is of the others' type in all.
+                let is_literal = schema.field_from_column(&column)?.data_type() == &DataType::Utf8;
+                let is_whole = matches!(kind_of(&value, &schema)?, Kind::Int2 | Kind::Int4 | Kind::Int8);
+                let is_numeric = *common == Kind::Numeric && is_whole;
+                let is_literal = is_literal && *common != Kind::Unknown && *common != Kind::Enum;
+                let is_changed = match is_literal || is_numeric {
+                    true => self.cast(&mut value, *common, &schema)?,
+                    false => self.widened(&mut value, *common, &schema)?,
+                };
+                if is_changed {
                     changed = true;
                     value = value.alias_qualified(column.relation, column.name);
                 }

@@ -31,5 +31,6 @@ mod support_pilaster;
 mod support_redis;
 mod support_server;
 mod support_snapshot;
+mod support_tpch;
 mod tidy;
 mod tpch;

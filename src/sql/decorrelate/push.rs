@@ -7,12 +7,16 @@ use datafusion::{
         Column, DFSchema, Result, ScalarValue,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
+    functions_nested::expr_fn::cardinality,
     functions_window::row_number::row_number_udwf,
     logical_expr::{
-        Aggregate, Distinct, Expr, FetchType, Join, JoinType, Limit, LogicalPlan, LogicalPlanBuilder, SkipType, Sort,
-        SortExpr, Values, WindowFrame, builder::unnest_with_options, case, expr::WindowFunction, lit,
+        Aggregate, Distinct, DistinctOn, Expr, FetchType, Join, JoinType, Limit, LogicalPlan, LogicalPlanBuilder,
+        SkipType, Sort, SortExpr, Subquery, Unnest, Values, Window, WindowFrame, builder::unnest_with_options, case,
+        expr::WindowFunction, lit, utils::split_conjunction_owned,
     },
 };
+
+use super::counted::exists_by_count;
 
 /// What becomes of an outer row for which the subquery has none.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,15 +66,53 @@ impl Outer {
     /// The expression of the subquery with the outer columns as the plan calls them.
     fn inside(&self, expression: &Expr) -> Result<Expr> {
         let replace = |inner: Expr| {
-            Ok(match &inner {
-                Expr::OuterReferenceColumn(_, column) => match self.columns.iter().find(|(from, _)| from == column) {
-                    Some((_, to)) => Transformed::yes(Expr::Column(to.clone())),
-                    None => Transformed::no(inner),
+            Ok(match inner {
+                Expr::OuterReferenceColumn(field, column) => match self.name_of(&column) {
+                    Some(to) => Transformed::yes(Expr::Column(to.clone())),
+                    None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
                 },
-                _ => Transformed::no(inner),
+                Expr::ScalarSubquery(subquery) => {
+                    Transformed::yes(Expr::ScalarSubquery(self.farther_inside(subquery)?))
+                }
+                Expr::Exists(mut exists) => {
+                    exists.subquery = self.farther_inside(exists.subquery)?;
+                    Transformed::yes(Expr::Exists(exists))
+                }
+                Expr::InSubquery(mut member) => {
+                    member.subquery = self.farther_inside(member.subquery)?;
+                    Transformed::yes(Expr::InSubquery(member))
+                }
+                other => Transformed::no(other),
             })
         };
         Ok(expression.clone().transform(replace)?.data)
+    }
+
+    /// A subquery of the subquery, from where the outer columns are still outer ones.
+    fn farther_inside(&self, subquery: Subquery) -> Result<Subquery> {
+        let rename = |inner: Expr| {
+            Ok(match inner {
+                Expr::OuterReferenceColumn(field, column) => match self.name_of(&column) {
+                    Some(to) => Transformed::yes(Expr::OuterReferenceColumn(field, to.clone())),
+                    None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
+                },
+                other => Transformed::no(other),
+            })
+        };
+        let plan =
+            subquery.subquery.as_ref().clone().transform_down_with_subqueries(|node| {
+                node.map_expressions(|expression| expression.transform(rename))
+            })?;
+        let outer_ref_columns = subquery
+            .outer_ref_columns
+            .into_iter()
+            .map(|column| Ok(column.transform(rename)?.data))
+            .collect::<Result<_>>()?;
+        Ok(Subquery { subquery: Arc::new(plan.data.recompute_schema()?), outer_ref_columns, spans: subquery.spans })
+    }
+
+    fn name_of(&self, column: &Column) -> Option<&Column> {
+        self.columns.iter().find(|(from, _)| from == column).map(|(_, to)| to)
     }
 
     fn is_asked_by(&self, plan: &LogicalPlan) -> Result<bool> {
@@ -150,6 +192,23 @@ pub(super) fn push(plan: &LogicalPlan, outer: &Outer, mode: Mode) -> Result<Opti
         }
         LogicalPlan::Filter(filter) => {
             let predicate = outer.inside(&filter.predicate)?;
+            if mode == Mode::Left && has_subquery(&predicate) {
+                // Neither do joins take subqueries, nor would a row that they keep be looked at by them.
+                let (nested, plain): (Vec<Expr>, Vec<Expr>) =
+                    split_conjunction_owned(filter.predicate.clone()).into_iter().partition(has_subquery);
+                let below = match plain.into_iter().reduce(Expr::and) {
+                    Some(plain) => {
+                        LogicalPlanBuilder::new_from_arc(Arc::clone(&filter.input)).filter(plain)?.build()?
+                    }
+                    None => filter.input.as_ref().clone(),
+                };
+                let nested = nested.into_iter().reduce(Expr::and).unwrap_or_default();
+                let nested = counted(outer.inside(&nested)?)?;
+                return Ok(match push(&below, outer, mode)? {
+                    Some(below) => Some(below.filtered(outer, nested)?),
+                    None => None,
+                });
+            }
             if !outer.is_asked_by(&filter.input)? && !matches!(filter.input.as_ref(), LogicalPlan::EmptyRelation(_)) {
                 return joined(filter.input.as_ref().clone(), outer, mode, Some(predicate)).map(Some);
             }
@@ -167,20 +226,38 @@ pub(super) fn push(plan: &LogicalPlan, outer: &Outer, mode: Mode) -> Result<Opti
         // Without a limit an order means nothing to whoever is outside.
         LogicalPlan::Sort(Sort { input, fetch: None, .. }) => push(input, outer, mode),
         LogicalPlan::Limit(limit) => limited(limit, outer, mode),
-        LogicalPlan::Distinct(Distinct::All(input)) if mode == Mode::Inner => {
+        LogicalPlan::Subquery(subquery) => push(&subquery.subquery, outer, mode),
+        LogicalPlan::Distinct(Distinct::On(distinct)) => first_of_each(distinct, outer, mode),
+        LogicalPlan::Distinct(Distinct::All(input)) => {
             let Some(below) = push(input, outer, mode)? else { return Ok(None) };
             below.then(LogicalPlanBuilder::distinct).map(Some)
         }
         LogicalPlan::Aggregate(aggregate) => aggregated(aggregate, outer, mode),
+        LogicalPlan::Window(window) => framed(window, outer, mode),
         LogicalPlan::Unnest(unnest) if mode == Mode::Inner => {
             let Some(below) = push(&unnest.input, outer, mode)? else { return Ok(None) };
             let plan = unnest_with_options(below.plan, unnest.exec_columns.clone(), unnest.options.clone())?;
             Ok(Some(Pushed { plan, ..below }))
         }
+        LogicalPlan::Unnest(unnest) => kept(unnest, outer),
         LogicalPlan::Join(join) => one_side(join, outer, mode),
         LogicalPlan::Values(values) => listed(values, outer, mode),
         _ => Ok(None),
     }
+}
+
+fn has_subquery(expression: &Expr) -> bool {
+    let is_one = |inner: &Expr| Ok(matches!(inner, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)));
+    expression.exists(is_one).unwrap_or(true)
+}
+
+/// `EXISTS` as a number of rows, which may stand in a list.
+fn counted(expression: Expr) -> Result<Expr> {
+    let count = |inner: Expr| match inner {
+        Expr::Exists(exists) => Ok(Transformed::yes(exists_by_count(exists)?)),
+        other => Ok(Transformed::no(other)),
+    };
+    Ok(expression.transform(count)?.data)
 }
 
 /// The outer rows with the rows of what does not ask for them.
@@ -199,7 +276,79 @@ fn joined(plan: LogicalPlan, outer: &Outer, mode: Mode, on: Option<Expr>) -> Res
     Ok(Pushed { plan, mode, is_loose: false })
 }
 
+/// The elements of arrays, and each outer row that has none.
+fn kept(unnest: &Unnest, outer: &Outer) -> Result<Option<Pushed>> {
+    let Some(below) = push(&unnest.input, outer, Mode::Left)? else { return Ok(None) };
+    let is_there = |column: &Column| cardinality(Expr::Column(column.clone())).gt(lit(0_u64));
+    let any = unnest.exec_columns.iter().map(is_there).reduce(Expr::or);
+    let Some(any) = any else { return Ok(None) };
+    let marker = Expr::Column(outer.marker.clone());
+    let columns = below.plan.schema().columns().into_iter().map(|column| {
+        let (condition, value) = if column == outer.marker {
+            (marker.clone().and(any.clone()), lit(true))
+        } else if unnest.exec_columns.contains(&column) {
+            (marker.clone().and(is_there(&column)), Expr::Column(column.clone()))
+        } else {
+            return Ok(Expr::Column(column));
+        };
+        Ok(case(condition).when(lit(true), value).end()?.alias_qualified(column.relation, column.name))
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let options = unnest.options.clone().with_preserve_nulls(true);
+    let made = below.then(|plan| plan.project(columns))?;
+    let plan = unnest_with_options(made.plan, unnest.exec_columns.clone(), options)?;
+    Ok(Some(Pushed { plan, ..made }))
+}
+
+/// `DISTINCT ON`: the first row of each kind.
+fn first_of_each(distinct: &DistinctOn, outer: &Outer, mode: Mode) -> Result<Option<Pushed>> {
+    let Some(below) = push(&distinct.input, outer, mode)? else { return Ok(None) };
+    let mut number = WindowFunction::new(row_number_udwf(), Vec::new());
+    number.params.partition_by.push(Expr::Column(outer.row.clone()));
+    if mode == Mode::Left {
+        number.params.partition_by.push(Expr::Column(outer.marker.clone()));
+    }
+    for expression in &distinct.on_expr {
+        number.params.partition_by.push(outer.inside(expression)?);
+    }
+    for sort in distinct.sort_expr.iter().flatten() {
+        number.params.order_by.push(sort.with_expr(outer.inside(&sort.expr)?));
+    }
+    number.params.window_frame = WindowFrame::new((!number.params.order_by.is_empty()).then_some(true));
+    let name = format!("{} first", outer.row.name);
+    let is_first = Expr::Column(Column::new_unqualified(name.clone())).eq(lit(ScalarValue::UInt64(Some(1))));
+    let mut columns = outer.through(mode);
+    for (expression, (relation, field)) in distinct.select_expr.iter().zip(distinct.schema.iter()) {
+        columns.push(outer.inside(expression)?.unalias().alias_qualified(relation.cloned(), field.name()));
+    }
+    below.then(|plan| plan.window([Expr::from(number).alias(name)])?.filter(is_first)?.project(columns)).map(Some)
+}
+
+/// The rows that a window function looks at are those of one outer row.
+fn framed(window: &Window, outer: &Outer, mode: Mode) -> Result<Option<Pushed>> {
+    let Some(below) = push(&window.input, outer, mode)? else { return Ok(None) };
+    let mut functions = Vec::with_capacity(window.window_expr.len());
+    let names = window.schema.iter().skip(window.input.schema().fields().len());
+    for (expression, (relation, field)) in window.window_expr.iter().zip(names) {
+        let Expr::WindowFunction(mut function) = outer.inside(expression)?.unalias() else { return Ok(None) };
+        function.params.partition_by.push(Expr::Column(outer.row.clone()));
+        if mode == Mode::Left {
+            // Those that only keep their outer row are none of them.
+            function.params.partition_by.push(Expr::Column(outer.marker.clone()));
+        }
+        functions.push(Expr::WindowFunction(function).alias_qualified(relation.cloned(), field.name()));
+    }
+    below.then(|plan| plan.window(functions)).map(Some)
+}
+
 fn limited(limit: &Limit, outer: &Outer, mode: Mode) -> Result<Option<Pushed>> {
+    // Whatever makes one row of each may as well stand above: the order is that of the rows below it.
+    if matches!(limit.input.as_ref(), LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_)) {
+        let inputs = limit.input.inputs();
+        let [input] = inputs.as_slice() else { return Ok(None) };
+        let below = LogicalPlan::Limit(Limit { input: Arc::new((*input).clone()), ..limit.clone() });
+        return push(&limit.input.with_new_exprs(limit.input.expressions(), vec![below])?, outer, mode);
+    }
     let (SkipType::Literal(skip), FetchType::Literal(fetch)) = (limit.get_skip_type()?, limit.get_fetch_type()?) else {
         return Ok(None);
     };
@@ -207,9 +356,6 @@ fn limited(limit: &Limit, outer: &Outer, mode: Mode) -> Result<Option<Pushed>> {
         LogicalPlan::Sort(Sort { input, expr, fetch: None }) => (input, expr.as_slice()),
         _ => (&limit.input, [].as_slice()),
     };
-    if mode == Mode::Left && skip > 0 {
-        return Ok(None);
-    }
     let Some(below) = push(input, outer, mode)? else { return Ok(None) };
     let mut sorts = Vec::with_capacity(order.len() + 1);
     if mode == Mode::Left {
@@ -229,18 +375,24 @@ fn limited(limit: &Limit, outer: &Outer, mode: Mode) -> Result<Option<Pushed>> {
     }
     let columns: Vec<Expr> =
         outer.through(mode).into_iter().chain(input.schema().columns().into_iter().map(Expr::Column)).collect();
-    below.then(|plan| plan.window([number])?.filter(keep)?.project(columns)).map(Some)
+    let numbered = below.then(|plan| plan.window([number]))?;
+    // Whoever skips all rows of an outer row still has that.
+    let kept = if mode == Mode::Left && (skip > 0 || fetch == Some(0)) {
+        numbered.filtered(outer, keep)?
+    } else {
+        numbered.then(|plan| plan.filter(keep))?
+    };
+    kept.then(|plan| plan.project(columns)).map(Some)
 }
 
 /// For each outer row, which is there even if there is nothing to aggregate.
 fn aggregated(aggregate: &Aggregate, outer: &Outer, mode: Mode) -> Result<Option<Pushed>> {
     let is_whole = aggregate.group_expr.is_empty();
-    if !is_whole && mode == Mode::Left {
-        return Ok(None);
-    }
-    let inner_mode = if is_whole { Mode::Left } else { Mode::Inner };
+    let inner_mode = if is_whole { Mode::Left } else { mode };
     let Some(below) = push(&aggregate.input, outer, inner_mode)? else { return Ok(None) };
-    let mut groups = outer.through(Mode::Inner);
+    // Groups of rows that only keep their outer row are of their own.
+    let kept = if is_whole { Mode::Inner } else { mode };
+    let mut groups = outer.through(kept);
     for expression in &aggregate.group_expr {
         if matches!(expression, Expr::GroupingSet(_)) {
             return Ok(None);
@@ -260,8 +412,8 @@ fn aggregated(aggregate: &Aggregate, outer: &Outer, mode: Mode) -> Result<Option
         }
         aggregates.push(Expr::AggregateFunction(function).alias(field.name().clone()));
     }
-    let mut columns = outer.through(Mode::Inner);
-    if mode == Mode::Left {
+    let mut columns = outer.through(kept);
+    if is_whole && mode == Mode::Left {
         columns.push(lit(true).alias(outer.marker.name.clone()));
     }
     for (expression, (relation, field)) in aggregate.group_expr.iter().zip(aggregate.schema.iter()) {
@@ -273,7 +425,7 @@ fn aggregated(aggregate: &Aggregate, outer: &Outer, mode: Mode) -> Result<Option
     let names = aggregate.schema.fields().iter().skip(aggregate.group_expr.len());
     columns.extend(names.map(|field| Expr::Column(Column::new_unqualified(field.name()))));
     let made = below.then(|plan| plan.aggregate(groups, aggregates)?.project(columns))?;
-    Ok(Some(Pushed { mode, is_loose: false, ..made }))
+    Ok(Some(Pushed { mode, is_loose: !is_whole && made.is_loose, ..made }))
 }
 
 /// A join of which one side asks for the outer row.
@@ -282,6 +434,11 @@ fn one_side(join: &Join, outer: &Outer, mode: Mode) -> Result<Option<Pushed>> {
         return Ok(None);
     }
     let (asks_left, asks_right) = (outer.is_asked_by(&join.left)?, outer.is_asked_by(&join.right)?);
+    let keeps_left =
+        matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti);
+    if asks_left && !keeps_left {
+        return Ok(None);
+    }
     if asks_left && asks_right {
         return Ok(None);
     }

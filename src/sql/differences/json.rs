@@ -3,6 +3,7 @@
 use super::{
     Difference, Effect, NOTHING, Theme,
     sign::{Sign, Tokens},
+    statements::is_table,
 };
 
 pub(super) const DIFFERENCES: &[Difference] = &[
@@ -12,7 +13,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "makes an object of a row",
         "there are no rows as values",
         "`json_build_object('id', t.id, 'name', t.name)`",
-        &[Sign::Call(&["row_to_json"])],
+        &[Sign::Call(&["row_to_json"]), Sign::At(is_row_in_json)],
     ),
     unsupported(
         "json-as-rows",
@@ -48,14 +49,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
             ]),
         ],
     ),
-    unsupported(
-        "json-subscripts",
-        "subscripts of `jsonb`: `x['a']`",
-        "is `x -> 'a'`",
-        "does not know them",
-        "`x -> 'a'`",
-        &[Sign::At(is_json_subscript)],
-    ),
     different(
         "jsonpath-text",
         "a `jsonpath` that is shown: `'$.a'::jsonpath`",
@@ -78,20 +71,21 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "is that of their bytes",
         "order by `x ->> 'name'`",
     ),
-    different(
-        "jsonb-groups",
-        "`GROUP BY`, `DISTINCT`, `UNION` and joins of `jsonb` with numbers that are equal and written otherwise",
-        "`1.0` and `1` are one",
-        "they are two",
-        "group by `(x -> 'a')::numeric`",
-    ),
     unsupported(
         "array-dimensions",
         "arrays of more than one dimension",
         "has up to six",
         "has one: `ARRAY[[1], [2]]` can be shown and nothing else",
         "JSON, or one array for each dimension",
-        &[Sign::At(is_array_of_arrays)],
+        &[Sign::At(is_array_of_arrays), Sign::At(uses_array_of_arrays), Sign::At(has_two_subscripts)],
+    ),
+    unsupported(
+        "arrays-of-arrays",
+        "`ARRAY[x, y]`, `ARRAY (SELECT x …)` and `array_agg(x)` where `x` is an array",
+        "is an array of one dimension more",
+        "can be shown and nothing else, and that of a subquery does not exist",
+        "`jsonb_build_array(x, y)`, `jsonb_agg(x)`",
+        NOTHING,
     ),
     unsupported(
         "array-bounds",
@@ -124,19 +118,53 @@ const fn different(
     Difference { effect: Effect::Different, ..unsupported(key, construct, postgres, engine, mend, NOTHING) }
 }
 
-/// `x['a']`
-fn is_json_subscript(tokens: &Tokens, index: usize) -> bool {
+/// `json_agg(t)` where `t.id` shows that `t` is a table.
+fn is_row_in_json(tokens: &Tokens, index: usize) -> bool {
+    let is_made = matches!(tokens.name(index), Some("to_json" | "to_jsonb" | "json_agg" | "jsonb_agg"));
+    let Some(row) = tokens.call(index).filter(|_| is_made).map(|open| open + 1) else { return false };
+    let is_alone = tokens.symbol(row + 1) == Some(")") || tokens.word(row + 1) == Some("order");
+    is_alone && is_table(tokens, row)
+}
+
+/// `'{{…}}'` that is cast to an array, or stands in a statement with one that is.
+fn is_array_of_arrays(tokens: &Tokens, index: usize) -> bool {
+    let is_nested = |text: &str| {
+        let inside = text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(str::trim);
+        inside.is_some_and(|inside| inside.starts_with('{') && inside.ends_with('}'))
+    };
+    tokens.literal(index).is_some_and(is_nested) && (0..tokens.count()).any(|place| is_array_literal(tokens, place))
+}
+
+/// `f(ARRAY[[…]])`, `ARRAY[[…]] || x` and `array_fill(x, ARRAY[2, 3])`. What only shows `ARRAY[[…]]` does not count.
+fn uses_array_of_arrays(tokens: &Tokens, index: usize) -> bool {
+    if tokens.name(index) == Some("array_fill") {
+        let arguments = tokens.call(index).map(|open| tokens.arguments(open)).unwrap_or_default();
+        let sizes = arguments.get(1).filter(|sizes| tokens.reads(sizes.start, "array ["));
+        return sizes.is_some_and(|sizes| tokens.arguments(sizes.start + 1).len() > 1);
+    }
+    let before = index.checked_sub(1);
+    let is_joined = |place: usize| tokens.symbol(place) == Some("||");
+    let is_argument = tokens.open_before(index).and_then(|open| open.checked_sub(1)).is_some_and(|function| {
+        let only_shows = matches!(tokens.word(function), Some("from" | "values" | "coalesce" | "and" | "or"));
+        tokens.call(function).is_some() && !only_shows
+    });
+    tokens.reads(index, "array [ [")
+        && (is_argument
+            || before.is_some_and(is_joined)
+            || tokens.close_of(index + 1).is_some_and(|close| is_joined(close + 1)))
+}
+
+/// `x[1][2]`, but not `x['a'][0]`.
+fn has_two_subscripts(tokens: &Tokens, index: usize) -> bool {
     let is_value = index > 0
         && (tokens.name(index - 1).is_some_and(|name| name != "array")
             || matches!(tokens.symbol(index - 1), Some("]" | ")")));
-    is_value && tokens.symbol(index) == Some("[") && tokens.literal(index + 1).is_some()
-}
-
-/// `'{{…'` that is cast to an array. `ARRAY[[…]]` can be shown, if no more.
-fn is_array_of_arrays(tokens: &Tokens, index: usize) -> bool {
-    let is_nested =
-        |text: &str| text.trim_start().strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('{'));
-    is_array_literal(tokens, index) && tokens.literal(index).is_some_and(is_nested)
+    let Some(close) = tokens.close_of(index).filter(|_| is_value && tokens.symbol(index) == Some("[")) else {
+        return false;
+    };
+    let is_key = |open: usize| tokens.literal(open + 1).is_some();
+    let is_behind_key = tokens.symbol(index - 1) == Some("]");
+    tokens.symbol(close + 1) == Some("[") && !is_key(index) && !is_key(close + 1) && !is_behind_key
 }
 
 /// `'[0:1]={…}'` that is cast to an array, or an array that is filled from another bound.

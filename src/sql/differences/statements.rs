@@ -45,29 +45,13 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         key: "refusals",
         theme: Theme::Statements,
         construct: "statements that PostgreSQL refuses, such as one that uses a name of its list in `HAVING` or in an expression of \
-                    `ORDER BY`, or has a subquery without an alias in `FROM`",
+                    `ORDER BY`, has a subquery without an alias in `FROM`, or compares an enum with a label that it has not",
         postgres: "is an error",
-        engine: "answers some of them, in the sense that is meant",
+        engine: "answers some of them, in the sense that is meant, and gives some errors another SQLSTATE",
         mend: "try the query on PostgreSQL, if it is to run there, too",
         effect: Effect::Different,
         seen_by: NOTHING,
     },
-    unsupported(
-        "set-operations-all",
-        "`INTERSECT ALL`, `EXCEPT ALL`",
-        "pairs each row with one on the other side",
-        "does not know them",
-        "number equal rows by `row_number() OVER (PARTITION BY a, b)` on both sides, and leave `ALL` away",
-        &[Sign::Words(&["intersect all", "except all"])],
-    ),
-    unsupported(
-        "frame-exclusion",
-        "`EXCLUDE CURRENT ROW`, `GROUP`, `TIES` in a window's frame",
-        "leaves these rows out of the frame",
-        "does not know it",
-        "take the row's own value away again, as in `sum(x) OVER w - x`",
-        &[Sign::Words(&["exclude current row", "exclude group", "exclude ties", "exclude no others"])],
-    ),
     unsupported(
         "rows-with-ties",
         "`FETCH FIRST n ROWS WITH TIES`",
@@ -101,7 +85,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "can be shown, counted and taken apart",
         "there are none; `(a, b)` can be compared",
         "name the columns",
-        &[Sign::Call(&["row"]), Sign::Words(&[") ."])],
+        &[Sign::Call(&["row"]), Sign::Words(&[") ."]), Sign::At(is_cast_row)],
     ),
     unsupported(
         "computed-limits",
@@ -126,6 +110,14 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "does not know it",
         "`x IS NULL`",
         &[Sign::At(|tokens, index| tokens.reads(index, "isnull") && tokens.symbol(index + 1) != Some("("))],
+    ),
+    unsupported(
+        "literals-as-conditions",
+        "a literal in quotes as a condition: `NOT 'no'`, `WHERE 'on'`",
+        "is read as a `boolean`",
+        "is refused: 42601",
+        "`true` or `false`",
+        &[Sign::At(is_literal_condition)],
     ),
     unsupported(
         "order-by-operator",
@@ -158,14 +150,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "does not know it",
         "`FROM t`",
         &[Sign::Words(&["from only", "join only"])],
-    ),
-    unsupported(
-        "separators-by-row",
-        "`string_agg(x, y)` with a column for its separator",
-        "separates each value by its own",
-        "takes one separator for all",
-        "`string_agg(y || x, '')`, and cut the first one off",
-        &[Sign::At(is_separated_by_row)],
     ),
     unsupported(
         "rows-from",
@@ -236,14 +220,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         ],
     ),
     unsupported(
-        "ranks-of-several",
-        "`rank(a, b) WITHIN GROUP (ORDER BY x, y)` and the other hypothetical ranks, with several values",
-        "tells where the row would stand",
-        "takes one value",
-        "count the rows before it, as in `count(*) FILTER (WHERE (x, y) < (a, b)) + 1`",
-        &[Sign::At(is_rank_of_several)],
-    ),
-    unsupported(
         "outer-references",
         "subqueries that ask for a row two levels further out, and some others that cannot be made joins",
         "runs them for each row",
@@ -277,7 +253,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     ),
 ];
 
-const fn unsupported(
+pub(super) const fn unsupported(
     key: &'static str,
     construct: &'static str,
     postgres: &'static str,
@@ -306,6 +282,28 @@ fn is_cycle(tokens: &Tokens, index: usize) -> bool {
     tokens.word(index) == Some("cycle") && tokens.name(here).is_some() && tokens.word(here + 1) == Some("set")
 }
 
+/// A literal behind `NOT` or `WHERE`, with nothing behind it that compares it.
+fn is_literal_condition(tokens: &Tokens, index: usize) -> bool {
+    let behind = index + 2;
+    let is_alone =
+        matches!(tokens.word(behind), Some("and" | "or" | "group" | "order" | "limit" | "then" | "as" | "from"))
+            || matches!(tokens.symbol(behind), Some(")" | ","))
+            || behind >= tokens.count();
+    matches!(tokens.word(index), Some("not" | "where")) && tokens.literal(index + 1).is_some() && is_alone
+}
+
+/// `t::text` where `t.id` shows that `t` is a table.
+fn is_cast_row(tokens: &Tokens, index: usize) -> bool {
+    tokens.symbol(index + 1) == Some("::") && is_table(tokens, index)
+}
+
+/// Whether a name that stands alone is one that has columns elsewhere.
+pub(super) fn is_table(tokens: &Tokens, index: usize) -> bool {
+    let has_column = |place: usize| tokens.name(place) == tokens.name(index) && tokens.symbol(place + 1) == Some(".");
+    let is_behind = index > 0 && matches!(tokens.symbol(index - 1), Some("." | "::"));
+    tokens.name(index).is_some() && !is_behind && !has_column(index) && (0..tokens.count()).any(has_column)
+}
+
 fn is_system_column(tokens: &Tokens, index: usize) -> bool {
     let is_column = matches!(tokens.name(index), Some("ctid" | "tableoid" | "xmin" | "xmax" | "cmin" | "cmax"));
     let is_named = index > 0 && tokens.word(index - 1) == Some("as");
@@ -326,15 +324,6 @@ fn is_catalogue(tokens: &Tokens, index: usize) -> bool {
     }
 }
 
-fn is_rank_of_several(tokens: &Tokens, index: usize) -> bool {
-    if !matches!(tokens.name(index), Some("rank" | "dense_rank" | "percent_rank" | "cume_dist")) {
-        return false;
-    }
-    let Some(open) = tokens.call(index) else { return false };
-    let is_within_group = tokens.close_of(open).is_some_and(|close| tokens.reads(close + 1, "within group"));
-    is_within_group && tokens.arguments(open).len() > 1
-}
-
 /// `ROLLUP` or `CUBE` within `GROUPING SETS`, or over lists of columns.
 fn is_nested_grouping(tokens: &Tokens, index: usize) -> bool {
     if !matches!(tokens.word(index), Some("rollup" | "cube")) || tokens.symbol(index + 1) != Some("(") {
@@ -345,16 +334,4 @@ fn is_nested_grouping(tokens: &Tokens, index: usize) -> bool {
         tokens.symbol(argument.start) == Some("(") && tokens.arguments(argument.start).len() > 1
     };
     sets.is_some_and(|sets| tokens.reads(sets, "grouping sets")) || tokens.arguments(index + 1).iter().any(is_list)
-}
-
-/// A separator that is a column's name alone.
-fn is_separated_by_row(tokens: &Tokens, index: usize) -> bool {
-    if tokens.name(index) != Some("string_agg") {
-        return false;
-    }
-    let arguments = tokens.call(index).map(|open| tokens.arguments(open)).unwrap_or_default();
-    let Some(separator) = arguments.get(1) else { return false };
-    let end = tokens.end_of_name(separator.start);
-    let is_column = tokens.name(separator.start).is_some() && tokens.word(separator.start) != Some("null");
-    is_column && (end == separator.end || tokens.word(end) == Some("order"))
 }

@@ -51,6 +51,54 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         &[Sign::At(is_normal_form)],
     ),
     unsupported(
+        "unicode-escapes",
+        "`U&'!00e9' UESCAPE '!'`",
+        "takes the letter for the backslash",
+        "does not know it",
+        "`U&'\\00e9'`",
+        &[Sign::At(|tokens, index| tokens.word(index) == Some("uescape") && tokens.literal(index + 1).is_some())],
+    ),
+    unsupported(
+        "trim-lists",
+        "`trim(both from x, 'ab')`, also with `leading` and `trailing`",
+        "is `btrim(x, 'ab')`",
+        "does not know it",
+        "`btrim(x, 'ab')`, `ltrim`, `rtrim`",
+        &[Sign::At(is_trim_of_list)],
+    ),
+    unsupported(
+        "substring-similar",
+        "`substring(x SIMILAR y ESCAPE z)`",
+        "is `substring(x FROM y FOR z)`",
+        "does not know it",
+        "`substring(x FROM y FOR z)`",
+        &[Sign::At(is_substring_similar)],
+    ),
+    unsupported(
+        "national-characters",
+        "`national character(n)`, `nchar(n)`",
+        "is `char(n)`",
+        "does not exist",
+        "`char(n)`",
+        &[Sign::Type(&["national character", "national char", "nchar"])],
+    ),
+    unsupported(
+        "bytea-positions",
+        "`position(x IN y)` of `bytea`",
+        "counts bytes",
+        "does not exist",
+        "`encode(y, 'hex') ~ '^(..)*be'` for whether it is there",
+        &[Sign::At(is_position_of_bytes)],
+    ),
+    unsupported(
+        "bytea-patterns",
+        "`LIKE` of `bytea`",
+        "compares bytes",
+        "compares text: other bytes are the error 22000",
+        "`encode(y, 'hex') ~ '^(..)*be'`",
+        NOTHING,
+    ),
+    unsupported(
         "random-uuids",
         "`gen_random_uuid()`",
         "is another one each time",
@@ -68,10 +116,24 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     ),
     different(
         "padding",
-        "the spaces at the end of `char(n)` in `LIKE`, `concat`, `format` and JSON, and to `octet_length`",
+        "the spaces at the end of `char(n)` in what `COALESCE`, `CASE`, `greatest`, `least`, `UNION` and arrays give",
         "are there",
-        "are not: a value ends with its last other letter, and is padded when it is shown",
+        "may be missing: a value is held without them, and padded where a column of its length is shown",
         "`rpad(x, n)`, or declare the column as `text`",
+    ),
+    different(
+        "padded-comparisons",
+        "`char(n)` compared with a literal or a `varchar` that ends with spaces",
+        "takes the spaces away on both sides",
+        "takes them away from the `char(n)` only",
+        "leave the spaces away: `x = 'a'`",
+    ),
+    different(
+        "libc-letters",
+        "`lower`, `upper`, `initcap`, `ILIKE` and the classes of patterns in a database whose collation is one of the C library, `C` too",
+        "does as the library: `ß` stays in `upper`, a word of `initcap` ends at each sign, and under the type `C` only ASCII has letters",
+        "does as ICU: `ß` becomes `SS`, and `it's` is one word",
+        "a collation of ICU for the database; ASCII without such signs is the same",
     ),
     different(
         "libc-collations",
@@ -183,4 +245,25 @@ fn is_normal_form(tokens: &Tokens, index: usize) -> bool {
     let arguments = tokens.call(index).map(|open| tokens.arguments(open)).unwrap_or_default();
     let form = arguments.get(1).and_then(|form| tokens.word(form.start));
     matches!(form, Some("nfc" | "nfd" | "nfkc" | "nfkd"))
+}
+
+/// `trim(both from x, y)`
+fn is_trim_of_list(tokens: &Tokens, index: usize) -> bool {
+    let Some(open) = tokens.call(index).filter(|_| tokens.name(index) == Some("trim")) else { return false };
+    let is_from = matches!(tokens.word(open + 1), Some("both" | "leading" | "trailing" | "from"));
+    is_from && tokens.arguments(open).len() > 1
+}
+
+fn is_substring_similar(tokens: &Tokens, index: usize) -> bool {
+    let Some(open) = tokens.call(index).filter(|_| tokens.name(index) == Some("substring")) else { return false };
+    let close = tokens.close_of(open).unwrap_or(open);
+    (open..close).any(|place| tokens.word(place) == Some("similar") && tokens.open_before(place) == Some(open))
+}
+
+/// `position` with a literal of `bytea`.
+fn is_position_of_bytes(tokens: &Tokens, index: usize) -> bool {
+    let Some(open) = tokens.call(index).filter(|_| tokens.name(index) == Some("position")) else { return false };
+    let close = tokens.close_of(open).unwrap_or(open);
+    let is_own = |place: usize| tokens.open_before(place) == Some(open);
+    (open..close).any(|place| is_own(place) && tokens.typed_literal(place, &["bytea"]).is_some())
 }

@@ -5,14 +5,30 @@ use super::{
     sign::{Sign, Tokens},
 };
 
+const INFINITIES: [&str; 3] = ["infinity", "-infinity", "+infinity"];
+
 pub(super) const DIFFERENCES: &[Difference] = &[
+    Difference {
+        key: "percentiles-of-intervals",
+        theme: Theme::Times,
+        construct: "`percentile_cont` of intervals",
+        postgres: "is an interval between two of them",
+        engine: "does not exist: 42883",
+        mend: "`make_interval(secs => percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM x)))`, or `percentile_disc`",
+        effect: Effect::Unsupported,
+        seen_by: NOTHING,
+    },
     unsupported(
         "infinite-times",
         "`infinity` of dates and timestamps",
         "is after all others",
         "has no such values",
         "NULL, or a day that is far away",
-        &[Sign::At(|tokens, index| is_moment(tokens, index, &["infinity", "-infinity", "+infinity"]))],
+        &[
+            Sign::At(|tokens, index| is_moment(tokens, index, &INFINITIES)),
+            Sign::At(is_infinite_by_union),
+            Sign::At(is_made_infinite),
+        ],
     ),
     unsupported(
         "moving-literals",
@@ -35,6 +51,14 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         ..different("current-time", "`current_time`", "is a `time with time zone`", "is a `time`", "`now()::time`")
     },
     unsupported(
+        "sums-of-times",
+        "`sum` and `avg` of a `time`",
+        "are an interval",
+        "do not exist",
+        "`sum(t::interval)`",
+        NOTHING,
+    ),
+    unsupported(
         "percentiles-of-intervals",
         "`percentile_cont` of intervals",
         "is an interval",
@@ -55,13 +79,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         "has the rules of the data that it was built with",
         "has those of the IANA database 2025b, in which about 100 zones share the history of a greater one before 1970",
         "an offset, such as `interval '1 hour'`, as the zone",
-    ),
-    different(
-        "interval-groups",
-        "`GROUP BY`, `DISTINCT`, `UNION`, `IS DISTINCT FROM` and joins of intervals that are equal and written otherwise",
-        "`1 day` and `24 hours` are one",
-        "they are two: months, days and time must each be equal",
-        "group by `extract(epoch FROM x)`",
     ),
     Difference {
         effect: Effect::Unsupported,
@@ -102,4 +119,22 @@ fn is_moment(tokens: &Tokens, index: usize, words: &[&str]) -> bool {
         ["date", "timestamp", "timestamptz", "timestamp with time zone", "timestamp without time zone"];
     let text = tokens.typed_literal(index, &TYPES);
     text.is_some_and(|text| words.contains(&text.trim().to_lowercase().as_str()))
+}
+
+fn is_infinite(text: &str) -> bool {
+    INFINITIES.contains(&text.trim().to_lowercase().as_str())
+}
+
+/// `UNION SELECT 'infinity'`
+fn is_infinite_by_union(tokens: &Tokens, index: usize) -> bool {
+    let ways = ["union select", "union all select"];
+    let Some(way) = ways.iter().find(|way| tokens.reads(index, way)) else { return false };
+    let item = index + way.split(' ').count();
+    tokens.literal(item).is_some_and(is_infinite) && tokens.symbol(item + 1) != Some("::")
+}
+
+/// `to_timestamp('infinity'::float8)`
+fn is_made_infinite(tokens: &Tokens, index: usize) -> bool {
+    tokens.name(index) == Some("to_timestamp")
+        && tokens.call(index).is_some_and(|open| tokens.literal(open + 1).is_some_and(is_infinite))
 }

@@ -1,8 +1,28 @@
 //! Types that have no values here. Their columns travel as text.
 
-use super::{Difference, Effect, Theme, sign::Sign};
+use super::{Difference, Effect, NOTHING, Theme, sign::Sign};
 
 pub(super) const DIFFERENCES: &[Difference] = &[
+    Difference {
+        key: "enum-arrays",
+        theme: Theme::Types,
+        construct: "arrays of an enum that are read from text: `x = ANY ('{a,b}')`, `'{a,b}'::mood[]`",
+        postgres: "reads each element as a label",
+        engine: "is refused: 42846",
+        mend: "`x IN ('a', 'b')`, or `ARRAY['a', 'b']`",
+        effect: Effect::Unsupported,
+        seen_by: NOTHING,
+    },
+    Difference {
+        key: "names-of-results",
+        theme: Theme::Types,
+        construct: "the type that is shown of ordered-set aggregates of an enum, and of a `UNION` of `text` and `varchar`",
+        postgres: "is the enum, and `text`",
+        engine: "is `text`, and may be `varchar`; the values are equal",
+        mend: "a cast, where a client looks at the type",
+        effect: Effect::Different,
+        seen_by: NOTHING,
+    },
     of_type(
         "timetz",
         "`time with time zone`",

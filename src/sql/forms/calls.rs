@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, TimezoneInfo,
+    FunctionArguments, TimezoneInfo, Value,
 };
 
 use super::{
@@ -10,7 +10,8 @@ use super::{
         aggregates::{MEAN, WIDE_SUM},
         literal,
     },
-    make::{cast, function, int4, object},
+    equals, hypothetical,
+    make::{cast, function, int4, object, take, text},
     subqueries, tables,
 };
 
@@ -103,6 +104,41 @@ pub(super) fn rewrite(call: &mut Function) -> Option<Expr> {
             let FunctionArguments::Subquery(query) = &mut call.args else { return None };
             subqueries::array_of(query)
         }
+        // A number of rows, whatever is written for each.
+        "count" if !is_distinct(call) => {
+            let FunctionArguments::List(list) = &mut call.args else { return None };
+            let [FunctionArg::Unnamed(value)] = list.args.as_mut_slice() else { return None };
+            let is_there = |value: &Expr| matches!(value, Expr::Value(value) if !matches!(value.value, Value::Null | Value::Placeholder(_)));
+            let is_constant = match &*value {
+                FunctionArgExpr::Expr(Expr::Cast { expr, .. }) => is_there(expr),
+                FunctionArgExpr::Expr(value) => is_there(value),
+                _ => false,
+            };
+            if is_constant {
+                *value = FunctionArgExpr::Wildcard;
+            }
+            None
+        }
+        // What is distinct is so before it is JSON.
+        "json_agg" | "jsonb_agg" if is_distinct(call) => {
+            call.name = object("array_agg");
+            let made = function("to_jsonb", vec![Expr::Function(call.clone())]);
+            Some(if known == "json_agg" { function("::json", vec![made]) } else { made })
+        }
+        // Of pairs, which are not taken apart here.
+        "json_object_agg" | "jsonb_object_agg" if is_distinct(call) => None,
+        // A condition has no window of its own that moves.
+        "bool_and" | "every" | "bool_or" if call.over.is_some() => {
+            let FunctionArguments::List(list) = &mut call.args else { return None };
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(value))] = list.args.as_mut_slice() else { return None };
+            *value = function("::int4", vec![take(value)]);
+            call.name = object(if known == "bool_or" { "max" } else { "min" });
+            Some(Expr::Nested(Box::new(Expr::BinaryOp {
+                left: Box::new(Expr::Function(call.clone())),
+                op: BinaryOperator::Eq,
+                right: Box::new(int4(1)),
+            })))
+        }
         "json_agg" | "jsonb_agg" => {
             let of = if known == "json_agg" { "json" } else { "jsonb" };
             call.name = object("array_agg");
@@ -129,24 +165,48 @@ pub(super) fn rewrite(call: &mut Function) -> Option<Expr> {
         }
         "mode" | "percentile_disc" | "percentile_cont" => ordered_set(call, &known),
         "rank" | "dense_rank" | "percent_rank" | "cume_dist" if !call.within_group.is_empty() => {
-            hypothetical(call, &known)
+            hypothetical::rewrite(call, &known)
         }
-        // What is distinct is collected in its order, and joined then.
+        // What is distinct, or set apart by more than one separator, is collected in its order, and joined then.
         "string_agg" => {
-            let FunctionArguments::List(list) = &mut call.args else { return None };
-            if list.duplicate_treatment != Some(DuplicateTreatment::Distinct) || list.args.len() != 2 {
+            let FunctionArguments::List(list) = &call.args else { return None };
+            let [value, separator] = list.args.as_slice() else { return None };
+            let (value, separator) = (expression_of(value)?, expression_of(separator)?);
+            let is_distinct = is_distinct(call);
+            if !is_distinct && matches!(separator, Expr::Value(_)) {
                 return None;
             }
-            let separator = expression_of(&list.args.pop()?)?;
-            let value = expression_of(list.args.first()?)?;
+            if let FunctionArguments::List(list) = &mut call.args {
+                list.args.pop();
+            }
             call.name = object("array_agg");
             filtered(call, Expr::IsNotNull(Box::new(value)));
+            if !is_distinct {
+                // Each value has a separator of its own.
+                let mut separators = call.clone();
+                if let FunctionArguments::List(list) = &mut separators.args {
+                    list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(separator))];
+                }
+                let lists = vec![Expr::Function(call.clone()), Expr::Function(separators)];
+                return Some(function("pilaster_string_agg", lists));
+            }
+            let separator = function("coalesce", vec![separator, text("")]);
             Some(function("array_to_string", vec![Expr::Function(call.clone()), separator]))
+        }
+        "nullif" => {
+            let FunctionArguments::List(list) = &call.args else { return None };
+            let [value, other] = list.args.as_slice() else { return None };
+            let (value, other) = (expression_of(value)?, expression_of(other)?);
+            Some(equals::null_if(&value, &other))
         }
         "every" => renamed(call, "bool_and"),
         "variance" => renamed(call, "var_samp"),
         _ => None,
     }
+}
+
+fn is_distinct(call: &Function) -> bool {
+    matches!(&call.args, FunctionArguments::List(list) if list.duplicate_treatment == Some(DuplicateTreatment::Distinct))
 }
 
 /// The aggregate's argument as JSON, since what type an element has is not known of an array.
@@ -257,58 +317,4 @@ fn filtered(call: &mut Function, condition: Expr) {
         }
         None => condition,
     }));
-}
-
-/// `rank(5) WITHIN GROUP (ORDER BY x)`: where a value would stand.
-fn hypothetical(call: &mut Function, name: &str) -> Option<Expr> {
-    let [order] = call.within_group.as_slice() else { return None };
-    let FunctionArguments::List(list) = &call.args else { return None };
-    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(value))] = list.args.as_slice() else { return None };
-    if order.options.nulls_first.is_some() {
-        return None;
-    }
-    let descends = order.options.asc == Some(false);
-    let counted = |operator: Option<BinaryOperator>, is_distinct: bool| {
-        let mut count = call.clone();
-        count.name = object("count");
-        count.within_group.clear();
-        if let FunctionArguments::List(own) = &mut count.args {
-            let counted =
-                if is_distinct { FunctionArgExpr::Expr(order.expr.clone()) } else { FunctionArgExpr::Wildcard };
-            own.args = vec![FunctionArg::Unnamed(counted)];
-            own.duplicate_treatment = is_distinct.then_some(DuplicateTreatment::Distinct);
-        }
-        if let Some(op) = operator {
-            let before = Expr::BinaryOp { left: Box::new(order.expr.clone()), op, right: Box::new(value.clone()) };
-            // NULL is the greatest.
-            let before = match descends {
-                true => Expr::BinaryOp {
-                    left: Box::new(before),
-                    op: BinaryOperator::Or,
-                    right: Box::new(Expr::IsNull(Box::new(order.expr.clone()))),
-                },
-                false => before,
-            };
-            count.filter = Some(Box::new(match count.filter.take() {
-                Some(filter) => Expr::BinaryOp {
-                    left: Box::new(Expr::Nested(filter)),
-                    op: BinaryOperator::And,
-                    right: Box::new(Expr::Nested(Box::new(before))),
-                },
-                None => before,
-            }));
-        }
-        Expr::Function(count)
-    };
-    let less = if descends { BinaryOperator::Gt } else { BinaryOperator::Lt };
-    let not_more = if descends { BinaryOperator::GtEq } else { BinaryOperator::LtEq };
-    let name = format!("pilaster_hypothetical_{name}");
-    Some(match name.as_str() {
-        "pilaster_hypothetical_dense_rank" => function(&name, vec![counted(Some(less), true)]),
-        "pilaster_hypothetical_cume_dist" => {
-            function(&name, vec![counted(Some(not_more), false), counted(None, false)])
-        }
-        "pilaster_hypothetical_percent_rank" => function(&name, vec![counted(Some(less), false), counted(None, false)]),
-        _ => function(&name, vec![counted(Some(less), false)]),
-    })
 }

@@ -3,11 +3,15 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
+    Expr, Ident, JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr,
+    TableFactor, VisitMut, VisitorMut,
 };
 
 use super::make::function;
-use crate::error::{Code, Error, Result};
+use crate::{
+    error::{Code, Error, Result},
+    sql::labels::folded,
+};
 
 /// A merged column, and what it stands for.
 struct Merged {
@@ -15,8 +19,8 @@ struct Merged {
     sides: Vec<Expr>,
 }
 
-/// Writes the merged columns of `select` out, where the engine would take the left side's.
-pub(super) fn settle(select: &mut Select) -> Result<()> {
+/// The merged columns of `select`, where the engine would take the left side's, and whether there are some of outer joins.
+fn merged_of(select: &Select) -> Result<(Vec<Merged>, bool)> {
     let (mut merged, mut plain): (Vec<Merged>, Vec<Merged>) = (Vec::new(), Vec::new());
     for table in &select.from {
         for (place, join) in table.joins.iter().enumerate() {
@@ -37,6 +41,11 @@ pub(super) fn settle(select: &mut Select) -> Result<()> {
                     }
                     continue;
                 }
+                JoinOperator::FullOuter(JoinConstraint::Natural)
+                | JoinOperator::Right(JoinConstraint::Natural)
+                | JoinOperator::RightOuter(JoinConstraint::Natural) => {
+                    return Err(refused("an outer join that is NATURAL"));
+                }
                 _ => continue,
             };
             let (Some(left), Some(right), 0) = (alias(&table.relation), alias(&join.relation), place) else {
@@ -52,6 +61,35 @@ pub(super) fn settle(select: &mut Select) -> Result<()> {
     }
     let is_outer = !merged.is_empty();
     merged.append(&mut plain);
+    Ok((merged, is_outer))
+}
+
+/// Writes them out in the order of a query, where its list has none of the name.
+pub(super) fn settle_order(query: &mut Query) -> Result<()> {
+    let SetExpr::Select(select) = &*query.body else { return Ok(()) };
+    let Some(OrderByKind::Expressions(sorts)) = query.order_by.as_mut().map(|order| &mut order.kind) else {
+        return Ok(());
+    };
+    let (merged, _) = merged_of(select)?;
+    let is_named = |name: &Ident| {
+        select.projection.iter().any(|item| match item {
+            SelectItem::ExprWithAlias { alias, .. } => folded(alias) == folded(name),
+            SelectItem::UnnamedExpr(Expr::Identifier(item)) => folded(item) == folded(name),
+            _ => false,
+        })
+    };
+    let mut writer = Writer { merged, depth: 0 };
+    for sort in sorts {
+        if !matches!(&sort.expr, Expr::Identifier(name) if is_named(name)) {
+            let ControlFlow::Continue(()) = VisitMut::visit(&mut sort.expr, &mut writer);
+        }
+    }
+    Ok(())
+}
+
+/// Writes them out in the rest.
+pub(super) fn settle(select: &mut Select) -> Result<()> {
+    let (merged, is_outer) = merged_of(select)?;
     if merged.is_empty() {
         return Ok(());
     }
@@ -122,10 +160,6 @@ fn alias(factor: &TableFactor) -> Option<Ident> {
 
 fn last(name: &ObjectName) -> Option<Ident> {
     name.0.last()?.as_ident().cloned()
-}
-
-fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 fn refused(what: &str) -> Error {

@@ -3,100 +3,110 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    GroupByExpr, LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, UnaryOperator, Value,
-    Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, LimitClause,
+    OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef,
+    TableFactor, TableWithJoins, Value, Visit, Visitor, WindowSpec, WindowType,
 };
 
 use super::{
     calls,
-    make::{function, number, query_of, take},
+    make::{function, query_of, take},
 };
-use crate::sql::{functions::is_aggregate, single::SINGLE};
+use crate::sql::{functions::is_aggregate, labels::folded, single::SINGLE};
 
 /// `(SELECT x FROM …)`, which is to be one row: an aggregate that sees to that.
 pub(super) fn scalar(query: &mut Query) {
+    if gives_one_row(query) || columns_of(&query.body) != Some(1) {
+        return;
+    }
     let limit = limit_of(query);
-    let Some(select) = plain(query) else { return };
-    if select.from.is_empty() {
+    let is_plain = !matches!(limit, Limit::Other) && plain(query).is_some_and(|select| !select.from.is_empty());
+    if !is_plain {
+        let value = Ident::with_quote('"', "\u{1f}single");
+        let items = vec![SelectItem::UnnamedExpr(function(SINGLE, vec![Expr::Identifier(value.clone())]))];
+        *query = query_from(items, query, vec![value]);
         return;
     }
-    let [SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. }] =
-        select.projection.as_mut_slice()
-    else {
-        return;
+    let order = query.order_by.take().map(|order| order.kind);
+    query.limit_clause = None;
+    let Some((value, alias)) = plain(query).and_then(only_item) else { return };
+    let made = match (limit, order) {
+        (Limit::One, order) => ordered("first_value", take(value), order, alias.as_ref()),
+        _ => function(SINGLE, vec![take(value)]),
     };
-    if aggregates(expression) {
-        return;
+    *value = made;
+}
+
+/// Whether there is one row whatever the tables hold: an aggregate of all rows, or no table at all.
+pub(super) fn gives_one_row(query: &Query) -> bool {
+    let SetExpr::Select(select) = &*query.body else { return false };
+    let is_bare = select.from.is_empty() && select.selection.is_none();
+    let values = || select.projection.iter().filter_map(value_of);
+    matches!(limit_of(query), Limit::None)
+        && !has_groups(select)
+        && select.having.is_none()
+        && !values().any(unnests)
+        && (is_bare || values().any(aggregates_all))
+}
+
+pub(super) fn value_of(item: &SelectItem) -> Option<&Expr> {
+    match item {
+        SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. } => Some(value),
+        _ => None,
     }
-    let value = take(expression);
-    match limit {
-        Limit::None => {
-            *expression = function(SINGLE, vec![value]);
-            query.order_by = None;
-        }
-        Limit::One => {
-            let order = query.order_by.take().map(|order| order.kind);
-            let Some(select) = plain(query) else { return };
-            let [SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. }] =
-                select.projection.as_mut_slice()
-            else {
-                return;
-            };
-            let mut first = function("first_value", vec![value]);
-            if let (Expr::Function(call), Some(OrderByKind::Expressions(mut order))) = (&mut first, order)
-                && let FunctionArguments::List(list) = &mut call.args
-            {
-                by_value(&mut order, &list.args);
-                list.clauses = vec![FunctionArgumentClause::OrderBy(order)];
+}
+
+/// The one value that is selected, and its alias.
+fn only_item(select: &mut Select) -> Option<(&mut Expr, Option<Ident>)> {
+    match select.projection.as_mut_slice() {
+        [SelectItem::UnnamedExpr(value)] => Some((value, None)),
+        [SelectItem::ExprWithAlias { expr, alias }] => Some((expr, Some(alias.clone()))),
+        _ => None,
+    }
+}
+
+/// An aggregate of values in the order of the query that they come from.
+fn ordered(name: &str, value: Expr, order: Option<OrderByKind>, alias: Option<&Ident>) -> Expr {
+    let mut call = function(name, vec![value.clone()]);
+    if let (Expr::Function(call), Some(OrderByKind::Expressions(mut order))) = (&mut call, order)
+        && let FunctionArguments::List(list) = &mut call.args
+    {
+        // The value itself has no place and no name any more.
+        for sort in &mut order {
+            if means(&sort.expr, alias) {
+                sort.expr = value.clone();
             }
-            *expression = first;
-            query.limit_clause = None;
         }
-        Limit::Other => *expression = value,
+        list.clauses = vec![FunctionArgumentClause::OrderBy(order)];
     }
+    call
 }
 
-/// `EXISTS`, `IN` and `ALL` of subqueries, where the engine only knows them as conditions.
-pub(super) fn settle_values(expression: &mut Expr) {
-    let mut settler = Settler { depth: 0 };
-    let ControlFlow::Continue(()) = VisitMut::visit(expression, &mut settler);
+/// `SELECT items FROM (query) AS t (columns)`.
+pub(super) fn query_from(items: Vec<SelectItem>, query: &mut Query, columns: Vec<Ident>) -> Query {
+    let columns = columns.into_iter().map(|name| TableAliasColumnDef { name, data_type: None }).collect();
+    let alias = TableAlias { explicit: true, name: Ident::with_quote('"', "\u{1f}inner"), columns, at: None };
+    let subquery = Box::new(std::mem::replace(query, query_of(Vec::new())));
+    let relation = TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None };
+    let mut made = query_of(items);
+    if let SetExpr::Select(select) = &mut *made.body {
+        select.from = vec![TableWithJoins { relation, joins: Vec::new() }];
+    }
+    made
 }
 
-struct Settler {
-    depth: usize,
-}
-
-impl VisitorMut for Settler {
-    type Break = std::convert::Infallible;
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
-        if self.depth > 0 {
-            return ControlFlow::Continue(());
+/// How many columns there are; none where a `*` has to be looked into.
+pub(super) fn columns_of(body: &SetExpr) -> Option<usize> {
+    match body {
+        SetExpr::Select(select) => {
+            let is_one =
+                |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+            select.projection.iter().all(is_one).then_some(select.projection.len())
         }
-        let made = match expression {
-            Expr::Exists { subquery, negated } => exists(subquery, *negated),
-            Expr::InSubquery { expr, subquery, negated } if !matches!(**expr, Expr::Tuple(_)) => array_of(subquery)
-                .map(|array| {
-                    let is_in = function("pilaster_any_eq", vec![take(expr), array]);
-                    if *negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(is_in) } } else { is_in }
-                }),
-            _ => None,
-        };
-        if let Some(made) = made {
-            *expression = made;
-        }
-        ControlFlow::Continue(())
+        SetExpr::Query(query) => columns_of(&query.body),
+        SetExpr::SetOperation { left, .. } => columns_of(left),
+        SetExpr::Values(values) => values.rows.first().map(|row| row.len()),
+        _ => None,
     }
 }
 
@@ -140,67 +150,79 @@ pub(super) const fn operator_name(op: &BinaryOperator) -> Option<&'static str> {
     })
 }
 
-fn exists(query: &mut Query, negated: bool) -> Option<Expr> {
-    if !matches!(limit_of(query), Limit::None) {
-        return None;
-    }
-    let select = plain(query)?;
-    if select.projection.iter().any(|item| match item {
-        SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } => {
-            aggregates(expression)
-        }
-        _ => false,
-    }) {
-        return None;
-    }
-    let mut count = function("count", Vec::new());
-    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut count {
-        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Wildcard)];
-    }
-    select.projection = vec![SelectItem::UnnamedExpr(count)];
-    query.order_by = None;
-    let subquery = Expr::Subquery(Box::new(std::mem::replace(query, query_of(Vec::new()))));
-    Some(Expr::Nested(Box::new(Expr::BinaryOp {
-        left: Box::new(subquery),
-        op: if negated { BinaryOperator::Eq } else { BinaryOperator::Gt },
-        right: Box::new(number(0)),
-    })))
-}
-
 /// All values of the subquery, in its order.
 pub(super) fn array_of(query: &mut Query) -> Option<Expr> {
-    if !matches!(limit_of(query), Limit::None) {
+    if columns_of(&query.body) != Some(1) {
         return None;
     }
-    let order = query.order_by.take().map(|order| order.kind);
-    let select = plain(query)?;
-    let [SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. }] =
-        select.projection.as_mut_slice()
-    else {
-        return None;
-    };
-    if aggregates(expression) {
-        return None;
+    let is_plain = matches!(limit_of(query), Limit::None) && !gives_one_row(query) && plain(query).is_some();
+    if is_plain {
+        let order = query.order_by.take().map(|order| order.kind);
+        let (value, alias) = only_item(plain(query)?)?;
+        *value = ordered("array_agg", take(value), order, alias.as_ref());
+    } else {
+        let value = Ident::with_quote('"', "\u{1f}element");
+        let number = Ident::with_quote('"', "\u{1f}number");
+        let mut array = function("array_agg", vec![Expr::Identifier(value.clone())]);
+        let mut columns = vec![value.clone()];
+        if let Some(sort) = numbered(query, &value, &number)
+            && let Expr::Function(call) = &mut array
+            && let FunctionArguments::List(list) = &mut call.args
+        {
+            if matches!(&sort.expr, Expr::Identifier(name) if *name == number) {
+                columns.push(number);
+            }
+            list.clauses = vec![FunctionArgumentClause::OrderBy(vec![sort])];
+        }
+        *query = query_from(vec![SelectItem::UnnamedExpr(array)], query, columns);
     }
-    let mut array = function("array_agg", vec![take(expression)]);
-    if let (Expr::Function(call), Some(OrderByKind::Expressions(mut order))) = (&mut array, order)
-        && let FunctionArguments::List(list) = &mut call.args
-    {
-        by_value(&mut order, &list.args);
-        list.clauses = vec![FunctionArgumentClause::OrderBy(order)];
-    }
-    *expression = array;
     let subquery = Expr::Subquery(Box::new(std::mem::replace(query, query_of(Vec::new()))));
     Some(function("pilaster_array_or_empty", vec![subquery]))
 }
 
-/// `ORDER BY 1` means the value itself, which has no place any more.
-fn by_value(order: &mut [OrderByExpr], arguments: &[FunctionArg]) {
-    let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(value))) = arguments.first() else { return };
-    for sort in order {
-        if matches!(&sort.expr, Expr::Value(place) if matches!(place.value, Value::Number(..))) {
-            sort.expr = value.clone();
+/// What the values of `query` are ordered by from outside: a number that they are given, or where only they can be ordered by, themselves.
+fn numbered(query: &mut Query, value: &Ident, number: &Ident) -> Option<OrderByExpr> {
+    let OrderByKind::Expressions(order) = &query.order_by.as_ref()?.kind else { return None };
+    let mut order = order.clone();
+    match &mut *query.body {
+        SetExpr::Select(select) if select.distinct.is_none() => {
+            let (item, alias) = only_item(select)?;
+            for sort in &mut order {
+                if means(&sort.expr, alias.as_ref()) {
+                    sort.expr = item.clone();
+                }
+            }
+            let mut call = function("row_number", Vec::new());
+            if let Expr::Function(call) = &mut call {
+                call.over = Some(WindowType::WindowSpec(WindowSpec {
+                    window_name: None,
+                    partition_by: Vec::new(),
+                    order_by: order,
+                    window_frame: None,
+                }));
+            }
+            select.projection.push(SelectItem::ExprWithAlias { expr: call, alias: number.clone() });
+            Some(ascending(number))
         }
+        _ => {
+            let [sort] = order.as_mut_slice() else { return None };
+            sort.expr = Expr::Identifier(value.clone());
+            order.pop()
+        }
+    }
+}
+
+fn ascending(name: &Ident) -> OrderByExpr {
+    let options = OrderByOptions { asc: None, nulls_first: None };
+    OrderByExpr { expr: Expr::Identifier(name.clone()), options, with_fill: None }
+}
+
+/// Whether `ORDER BY 1` or `ORDER BY alias` means the one value.
+fn means(sort: &Expr, alias: Option<&Ident>) -> bool {
+    match sort {
+        Expr::Value(place) => matches!(place.value, Value::Number(..)),
+        Expr::Identifier(name) => alias.is_some_and(|alias| folded(alias) == folded(name)),
+        _ => false,
     }
 }
 
@@ -228,20 +250,47 @@ fn plain(query: &mut Query) -> Option<&mut Select> {
         return None;
     }
     let SetExpr::Select(select) = &mut *query.body else { return None };
-    let groups = match &select.group_by {
-        GroupByExpr::Expressions(expressions, modifiers) => !expressions.is_empty() || !modifiers.is_empty(),
-        GroupByExpr::All(_) => true,
-    };
-    (!groups && select.distinct.is_none() && select.having.is_none()).then_some(select)
+    let needs_all_rows = select.projection.iter().filter_map(value_of).any(aggregates);
+    (is_ungrouped(select) && !needs_all_rows).then_some(select)
 }
 
+/// Whether there is a row for each of the tables'.
+pub(super) fn is_ungrouped(select: &Select) -> bool {
+    !has_groups(select) && select.distinct.is_none() && select.having.is_none()
+}
+
+fn has_groups(select: &Select) -> bool {
+    match &select.group_by {
+        GroupByExpr::Expressions(expressions, modifiers) => !expressions.is_empty() || !modifiers.is_empty(),
+        GroupByExpr::All(_) => true,
+    }
+}
+
+/// Whether it needs all rows, as a window does, too.
 fn aggregates(expression: &Expr) -> bool {
-    let mut finder = Finder { depth: 0 };
-    Visit::visit(expression, &mut finder).is_break()
+    calls_any(expression, |call| call.over.is_some()) || aggregates_all(expression)
+}
+
+/// Whether it makes one row of all.
+fn aggregates_all(expression: &Expr) -> bool {
+    calls_any(expression, |call| {
+        let name = call.name.to_string().to_lowercase();
+        call.over.is_none() && (is_aggregate(&name) || calls::AGGREGATES.contains(&name.as_str()))
+    })
+}
+
+/// Set-returning functions are this by now.
+pub(super) fn unnests(expression: &Expr) -> bool {
+    calls_any(expression, |call| call.name.to_string() == "unnest")
+}
+
+fn calls_any(expression: &Expr, is_it: fn(&Function) -> bool) -> bool {
+    Visit::visit(expression, &mut Finder { depth: 0, is_it }).is_break()
 }
 
 struct Finder {
     depth: usize,
+    is_it: fn(&Function) -> bool,
 }
 
 impl Visitor for Finder {
@@ -259,14 +308,7 @@ impl Visitor for Finder {
 
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
         match expression {
-            // A window needs all rows as well; what it makes of them is not one.
-            Expr::Function(call) if self.depth == 0 => {
-                let name = call.name.to_string().to_lowercase();
-                if call.over.is_some() || is_aggregate(&name) || calls::AGGREGATES.contains(&name.as_str()) {
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
-            }
+            Expr::Function(call) if self.depth == 0 && (self.is_it)(call) => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         }
     }

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::make::{function, int4, query_of, take};
+use crate::sql::labels::{folded, told_apart};
 
 /// Set-returning functions, and the function of the library that gives their rows as an array.
 const SETS: &[(&str, &str)] = &[
@@ -37,8 +38,19 @@ const PAIRS: &[(&str, &str, &str)] = &[
 pub(super) fn rows_of(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
     let (_, array) = SETS.iter().find(|(known, _)| *known == name)?;
     let rows = function("unnest", vec![function(array, arguments)]);
-    // An array of arrays is not: each of its elements comes as its text.
-    Some(if name == "regexp_matches" { function("::text[]", vec![rows]) } else { rows })
+    Some(named(name, rows))
+}
+
+/// The elements of an array, by the type that they have in it.
+fn named(name: &str, rows: Expr) -> Expr {
+    let said = match name {
+        // An array of arrays is not: each of its elements comes as its text.
+        "regexp_matches" => "::text[]",
+        "json_array_elements" | "json_each" => "pilaster_said_json",
+        "jsonb_array_elements" | "jsonb_each" | "jsonb_path_query" => "pilaster_said_jsonb",
+        _ => return rows,
+    };
+    function(said, vec![rows])
 }
 
 /// A function in `FROM` as a subquery.
@@ -53,6 +65,12 @@ pub(super) fn rewrite(factor: &mut TableFactor) {
         TableFactor::UNNEST { array_exprs, with_ordinality, alias, .. } => {
             ("unnest".to_owned(), Some(std::mem::take(array_exprs)), *with_ordinality, alias)
         }
+        TableFactor::Derived { subquery, alias: Some(alias), .. } if !alias.columns.is_empty() => {
+            if let SetExpr::Select(select) = &*subquery.body {
+                alias.columns = full(&alias.columns, &select.projection);
+            }
+            return;
+        }
         _ => return,
     };
     let Some(arguments) = arguments else { return };
@@ -63,33 +81,32 @@ pub(super) fn rewrite(factor: &mut TableFactor) {
     };
     let shown = alias.as_ref().map_or_else(|| name.clone(), |alias| folded(&alias.name));
     let lateral = arguments.iter().any(asks_columns);
-    let mut first_array = None;
+    // How many rows there are.
+    let mut longest = Vec::new();
     if name == "unnest" && arguments.len() > 1 {
-        for array in arguments {
+        for (times, array) in arguments.into_iter().enumerate() {
             let array = function("pilaster_unnest", vec![array]);
-            first_array.get_or_insert_with(|| array.clone());
-            push("unnest".to_owned(), function("unnest", vec![array]));
+            longest.push(function("cardinality", vec![array.clone()]));
+            let name = if times == 0 { "unnest".to_owned() } else { told_apart("unnest", times) };
+            push(name, function("unnest", vec![array]));
         }
     } else if let Some((_, keys, values)) = PAIRS.iter().find(|(known, ..)| *known == name) {
         let keys = function(keys, arguments.clone());
-        first_array = Some(keys.clone());
+        longest.push(function("cardinality", vec![keys.clone()]));
         push("key".to_owned(), function("unnest", vec![keys]));
-        push("value".to_owned(), function("unnest", vec![function(values, arguments)]));
+        push("value".to_owned(), named(&name, function("unnest", vec![function(values, arguments)])));
     } else if let Some((_, array)) = SETS.iter().find(|(known, _)| *known == name) {
         let array = function(array, arguments);
-        first_array = Some(array.clone());
-        let rows = function("unnest", vec![array]);
-        let rows = if name == "regexp_matches" { function("::text[]", vec![rows]) } else { rows };
+        longest.push(function("cardinality", vec![array.clone()]));
+        let rows = named(&name, function("unnest", vec![array]));
         // A function of one column gives that its alias.
         let column = if name.ends_with("_elements") || name.ends_with("_elements_text") { "value" } else { &shown };
         push(column.to_owned(), rows);
     } else {
-        for argument in arguments {
-            push(shown.clone(), function(&name, vec![argument]));
-        }
+        push(shown.clone(), function(&name, arguments));
     }
-    if let (true, Some(array)) = (ordinality, first_array) {
-        let last = function("::int8", vec![function("cardinality", vec![array])]);
+    if ordinality && !longest.is_empty() {
+        let last = function("::int8", vec![function("greatest", longest)]);
         let first = function("::int8", vec![int4(1)]);
         push("ordinality".to_owned(), function("unnest", vec![function("pilaster_series", vec![first, last])]));
     }
@@ -109,10 +126,15 @@ fn full(named: &[TableAliasColumnDef], items: &[SelectItem]) -> Vec<TableAliasCo
     if named.is_empty() {
         return Vec::new();
     }
-    let rest = items.iter().skip(named.len()).filter_map(|item| match item {
-        SelectItem::ExprWithAlias { alias, .. } => Some(TableAliasColumnDef { name: alias.clone(), data_type: None }),
+    let rest = items.iter().skip(named.len()).map(|item| match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.clone()),
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.clone()),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().cloned(),
         _ => None,
     });
+    let rest = rest.map(|name| name.map(|name| TableAliasColumnDef { name, data_type: None }));
+    // What stands behind `*` nobody knows yet.
+    let rest = rest.collect::<Option<Vec<_>>>().unwrap_or_default();
     named.iter().cloned().chain(rest).collect()
 }
 
@@ -130,10 +152,6 @@ fn plain(arguments: &mut Vec<FunctionArg>) -> Option<Vec<Expr>> {
 
 fn last(name: &ObjectName) -> String {
     name.0.last().and_then(|part| part.as_ident()).map_or_else(String::new, folded)
-}
-
-fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 fn asks_columns(expression: &Expr) -> bool {

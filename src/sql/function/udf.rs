@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     error::{Code, Error, Result},
-    sql::{CHAR_LENGTH_KEY, library},
+    sql::{CHAR_LENGTH_KEY, PG_TYPE_KEY, library},
 };
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -379,7 +379,12 @@ impl ScalarUDFImpl for Function {
             (None, _) => return internal_err!("a cast has one argument"),
         };
         // The field says the type's name too, even where the engine's type is right already; and NULL is where it is below the cast.
-        let field = settled.field.as_ref().clone().with_nullable(made.nullable(info.schema())?);
+        let mut field = settled.field.as_ref().clone().with_nullable(made.nullable(info.schema())?);
+        // A cast that says nothing keeps the name of what it casts.
+        let was_said = made.to_field(info.schema())?.1.metadata().contains_key(PG_TYPE_KEY);
+        if was_said && settled.chosen.result == Kind::Text {
+            field.set_metadata(HashMap::from([(PG_TYPE_KEY.to_owned(), Kind::Text.name())]));
+        }
         Ok(ExprSimplifyResult::Simplified(Expr::Cast(Cast::new_from_field(Box::new(made), Arc::new(field)))))
     }
 

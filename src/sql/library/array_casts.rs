@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Result},
-    sql::function::{Argument, Body, Call, Entry, Kind, Value, fault, rows},
+    sql::function::{Argument, Body, Call, Entry, Kind, Value, cast, fault, rows},
 };
 
 use super::{
@@ -23,6 +23,7 @@ macro_rules! casts {
                     read(call, a[0].text()?, concat!("::", $named, " (text) -> ", $named))
                 })
                 .scaled(scale),
+                cast(concat!("::", $named, "[] (", $named, "[]) -> ", $named, "[]")),
                 rows(concat!("::text (", $named, "[]) -> text"), |call, a| {
                     write(call, a[0].list()?, concat!("::text (", $named, ") -> text"))
                 }),

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     error::Result,
-    sql::function::{Call, Entry, Kind, Value, fault, rows},
+    sql::{
+        collation::spell,
+        function::{Call, Entry, Kind, Value, fault, rows},
+    },
 };
 
 /// Operators, and the functions behind them.
@@ -23,6 +26,8 @@ pub(in crate::sql) const ENTRIES: &[Entry] = &[
     rows("#>> (json, text[]) -> text", |_, a| json_path(a[0].text()?, a[1].list()?, as_text)),
     rows("-> (jsonb, text) -> jsonb", |_, a| jsonb_member(a, as_json)),
     rows("-> (jsonb, int4) -> jsonb", |_, a| jsonb_element(a, as_json)),
+    rows("pilaster_array_get(jsonb, text) -> jsonb", |_, a| jsonb_member(a, as_json)),
+    rows("pilaster_array_get(jsonb, int4) -> jsonb", |_, a| jsonb_element(a, as_json)),
     rows("->> (jsonb, text) -> text", |_, a| jsonb_member(a, as_text)),
     rows("->> (jsonb, int4) -> text", |_, a| jsonb_element(a, as_text)),
     rows("#> (jsonb, text[]) -> jsonb", |_, a| jsonb_path(a[0].text()?, a[1].list()?, as_json)),
@@ -84,7 +89,11 @@ pub(in crate::sql) const ENTRIES: &[Entry] = &[
     rows("jsonb_cmp(jsonb, jsonb) -> int4", |_, a| {
         Ok(Value::Int(i64::from(compare(a[0].text()?, a[1].text()?)? as i8)))
     }),
-    rows("pilaster_jsonb_key(jsonb) -> bytea", |_, a| Ok(Value::Bytes(Cow::Owned(sort_key(a[0].text()?)?)))),
+    rows("pilaster_jsonb_key(jsonb) -> text", |_, a| {
+        let mut letters = String::new();
+        spell(&sort_key(a[0].text()?)?, &mut letters);
+        Ok(Value::Text(Cow::Owned(letters)))
+    }),
 ];
 
 /// What a value that was found becomes.

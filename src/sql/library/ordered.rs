@@ -2,6 +2,7 @@
 //!
 //! Source of the ranks: PostgreSQL, `orderedsetaggs.c`.
 
+use super::array_order::is_same;
 use crate::{
     error::Result,
     sql::function::{Entry, Value, fault, rows},
@@ -50,7 +51,7 @@ fn each(fractions: &[Value<'_>], of: impl Fn(f64) -> Result<Value<'static>>) -> 
 /// The most frequent; of several the first.
 fn mode<'a>(values: &[Value<'a>]) -> Value<'a> {
     let (mut best, mut best_count): (Option<&Value<'a>>, usize) = (None, 0);
-    for run in values.chunk_by(|left, right| left == right) {
+    for run in values.chunk_by(is_same) {
         if run.len() > best_count {
             (best, best_count) = (run.first(), run.len());
         }

@@ -1,5 +1,7 @@
 //! Functions that put values of any type into text: `concat`, `||`, quoting and arrays; and those on Unicode's escapes and forms.
 
+use std::borrow::Cow;
+
 use unicode_normalization::{UnicodeNormalization, is_nfc, is_nfd, is_nfkc, is_nfkd};
 
 use super::{
@@ -34,6 +36,20 @@ pub(in crate::sql) const ENTRIES: &[Entry] = &[
         separator => concat(call, separator.text()?, a, 1),
     })
     .takes_null(),
+    rows("pilaster_string_agg(text[], text[]) -> text", |_, a| separated(a)),
+    rows("pilaster_string_agg(text[], varchar[]) -> text", |_, a| separated(a)),
+    rows("pilaster_string_agg(varchar[], text[]) -> text", |_, a| separated(a)),
+    rows("pilaster_string_agg(varchar[], varchar[]) -> text", |_, a| separated(a)),
+    rows("pilaster_string_agg(bytea[], bytea[]) -> bytea", |_, a| {
+        let mut bytes = Vec::new();
+        for (place, (value, separator)) in a[0].list()?.iter().zip(a[1].list()?).enumerate() {
+            if place > 0 && !separator.is_null() {
+                bytes.extend_from_slice(separator.bytes()?);
+            }
+            bytes.extend_from_slice(value.bytes()?);
+        }
+        Ok(Value::Bytes(Cow::Owned(bytes)))
+    }),
     rows("array_to_string(anyarray, text) -> text", |call, a| array_to_string(call, &a[0], &a[1], None)),
     rows("array_to_string(anyarray, text, text) -> text", |call, a| array_to_string(call, &a[0], &a[1], Some(&a[2])))
         .takes_null(),
@@ -72,6 +88,18 @@ fn concat(call: &Call<'_>, separator: &str, a: &[Value<'_>], first: usize) -> Re
         }
         text.push_str(&output(call, a, index)?);
         is_first = false;
+    }
+    bounded(text)
+}
+
+/// Texts, each behind the separator that stands in its place.
+fn separated(a: &[Value<'_>]) -> Result<Value<'static>> {
+    let mut text = String::new();
+    for (place, (value, separator)) in a[0].list()?.iter().zip(a[1].list()?).enumerate() {
+        if place > 0 && !separator.is_null() {
+            text.push_str(separator.text()?);
+        }
+        text.push_str(value.text()?);
     }
     bounded(text)
 }
