@@ -69,8 +69,9 @@ fn page(procedures: &[Procedure]) -> String {
     let mut page = String::from(
         "# SQL\n\n\
          For whoever writes queries: what is PostgreSQL's, and what is not.\n\n\
-         An answer is exactly the one that PostgreSQL 15 would give on the snapshot's data at the snapshot's instant, or an error that \
-         says what is wrong, or the difference is in the table below. `pilaster check` says of each named query which of them it is.\n\n\
+         An answer is meant to be exactly the one that PostgreSQL 15 would give on the snapshot's data at the snapshot's instant, or an \
+         error that says what is wrong, or the difference is in the table below; whatever else you find is a fault, and we want to know. \
+         `pilaster check` says of each named query what of the table it shows; one that shows nothing is called equal.\n\n\
          This page is made of the code by `make docs-sql`; `src/sql/differences` is where to change it.\n\n",
     );
     add_corpus(&mut page);

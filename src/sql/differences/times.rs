@@ -40,11 +40,11 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     ),
     unsupported(
         "local-clocks",
-        "`localtime`, `localtimestamp`, `timeofday()`",
+        "`localtime`, `timeofday()`",
         "tell the time without its zone",
         "do not exist",
         "`now()::timestamp`, `now()::time`",
-        &[Sign::Words(&["localtime", "localtimestamp"]), Sign::Call(&["timeofday"])],
+        &[Sign::Words(&["localtime"]), Sign::Call(&["timeofday"])],
     ),
     Difference {
         seen_by: &[Sign::Words(&["current_time"])],
