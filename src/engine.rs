@@ -177,6 +177,8 @@ impl Engine {
         let dialect = self.dialect(&context.time_zone)?;
         let plan = catalog::plan(self, &state, &dialect, sql.statement().clone(), fields)
             .and_then(|plan| dialect.settled(plan))
+            .and_then(catalog::without_keys)
+            .and_then(Dialect::regrouped)
             .map_err(failed)?;
         gate::allow(&plan)?;
         let facts = gate::facts(&plan, self).map_err(failed)?;

@@ -44,13 +44,11 @@ pub(super) fn plan(
     let names = Names { engine, state, dialect, time_zone };
     let parameters = parameters.into_iter().map(Some).collect();
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters);
-    let plan =
-        SqlToRel::new_with_options(&names, options).sql_statement_to_plan_with_context(statement, &mut context)?;
-    without_keys(plan)
+    SqlToRel::new_with_options(&names, options).sql_statement_to_plan_with_context(statement, &mut context)
 }
 
 /// The plan without what was known of rows by their tables' keys; see [`SnapshotTable::without_key`].
-fn without_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(super) fn without_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
     let forget = |node: LogicalPlan| -> Result<Transformed<LogicalPlan>> {
         let LogicalPlan::TableScan(scan) = &node else { return node.recompute_schema().map(Transformed::yes) };
         let provider = source_as_provider(&scan.source)?;

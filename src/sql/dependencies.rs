@@ -5,7 +5,7 @@
 use datafusion::{
     common::{
         Column, Result,
-        tree_node::{Transformed, TransformedResult},
+        tree_node::{Transformed, TransformedResult, TreeNode},
     },
     logical_expr::{Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder},
 };
@@ -19,7 +19,7 @@ pub(super) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
 fn node(node: LogicalPlan, made: &mut usize) -> Result<Transformed<LogicalPlan>> {
     let renamed = match &node {
         LogicalPlan::Aggregate(aggregate) => renamed(aggregate, made)?,
-        LogicalPlan::Distinct(Distinct::All(input)) if has_keys(input) => {
+        LogicalPlan::Distinct(Distinct::All(input)) if has_keys(input)? => {
             let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
             renamed(&Aggregate::try_new(input.clone(), columns, Vec::new())?, made)?
         }
@@ -28,13 +28,14 @@ fn node(node: LogicalPlan, made: &mut usize) -> Result<Transformed<LogicalPlan>>
     Ok(renamed.map_or(Transformed::no(node), Transformed::yes))
 }
 
-fn has_keys(plan: &LogicalPlan) -> bool {
-    !plan.schema().functional_dependencies().is_empty()
+/// Aggregates make them; what a node says of itself may be told anew later.
+fn has_keys(plan: &LogicalPlan) -> Result<bool> {
+    plan.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_))))
 }
 
 fn renamed(aggregate: &Aggregate, made: &mut usize) -> Result<Option<LogicalPlan>> {
     let is_plain = !aggregate.group_expr.iter().any(|group| matches!(group, Expr::GroupingSet(_)));
-    if !is_plain || aggregate.group_expr.is_empty() || !has_keys(&aggregate.input) {
+    if !is_plain || aggregate.group_expr.is_empty() || !has_keys(&aggregate.input)? {
         return Ok(None);
     }
     let mut groups = Vec::with_capacity(aggregate.group_expr.len());

@@ -63,7 +63,12 @@ impl Dialect {
         // What has become of another type is so for whoever reads it.
         let plan = plan.transform_up_with_subqueries(|node| node.recompute_schema().map(Transformed::yes))?.data;
         let plan = Alike { functions: &self.functions }.apply(elements::apply(plan)?)?;
-        dependencies::apply(self.order.apply(decorrelate(plan)?)?)
+        self.order.apply(decorrelate(plan)?)
+    }
+
+    /// A settled plan whose groups the engine will not leave out.
+    pub fn regrouped(plan: LogicalPlan) -> Result<LogicalPlan> {
+        dependencies::apply(plan)
     }
 
     /// Postgres's function of a name.

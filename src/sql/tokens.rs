@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::{
 
 /// The tokens, as the parser takes them.
 pub(super) fn spelled_out(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    typed_behind(top_as_name(table(tokens)))
+    typed_behind(blanks_trimmed(top_as_name(table(tokens))))
 }
 
 fn is_blank(token: &TokenWithSpan) -> bool {
@@ -54,6 +54,25 @@ fn top_as_name(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
     }
     tokens
+}
+
+/// `trim(leading from x)` as `trim(leading ' ' from x)`.
+fn blanks_trimmed(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut spelled: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        if keyword(&token) == Keyword::FROM {
+            let mut before = spelled.iter().rev().filter(|token| !is_blank(token));
+            let is_side = before
+                .next()
+                .is_some_and(|side| matches!(keyword(side), Keyword::LEADING | Keyword::TRAILING | Keyword::BOTH));
+            let is_open = before.next().is_some_and(|open| open.token == Token::LParen);
+            if is_side && is_open && before.next().is_some_and(|name| keyword(name) == Keyword::TRIM) {
+                spelled.push(TokenWithSpan { token: Token::SingleQuotedString(" ".to_owned()), span: token.span });
+            }
+        }
+        spelled.push(token);
+    }
+    spelled
 }
 
 /// `interval(3) 'text'` as `'text'::interval(3)`: the parser forgets the digits.

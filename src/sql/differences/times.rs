@@ -8,16 +8,6 @@ use super::{
 const INFINITIES: [&str; 3] = ["infinity", "-infinity", "+infinity"];
 
 pub(super) const DIFFERENCES: &[Difference] = &[
-    Difference {
-        key: "percentiles-of-intervals",
-        theme: Theme::Times,
-        construct: "`percentile_cont` of intervals",
-        postgres: "is an interval between two of them",
-        engine: "does not exist: 42883",
-        mend: "`make_interval(secs => percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM x)))`, or `percentile_disc`",
-        effect: Effect::Unsupported,
-        seen_by: NOTHING,
-    },
     unsupported(
         "infinite-times",
         "`infinity` of dates and timestamps",
