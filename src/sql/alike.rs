@@ -12,7 +12,7 @@ use datafusion::{
     logical_expr::{
         Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator,
         ScalarUDF,
-        expr::{NullTreatment, ScalarFunction},
+        expr::{AggregateFunction, NullTreatment, ScalarFunction},
         expr_rewriter::NamePreserver,
         utils::merge_schema,
     },
@@ -143,10 +143,14 @@ impl Alike<'_> {
     fn grouped(&self, aggregate: &Aggregate, made: &mut usize) -> Result<Option<LogicalPlan>> {
         let schema = aggregate.input.schema();
         let follows = following(&aggregate.group_expr, schema);
-        let keys = aggregate.group_expr.iter().zip(&follows).map(|(group, follows)| match follows {
-            // It has as many values as what it follows from.
-            true => Ok(Key::Follows),
-            false => Ok(self.key(group, schema)?.map_or(Key::Itself, Key::Is)),
+        let keys = aggregate.group_expr.iter().zip(&follows).map(|(group, follows)| {
+            // It has no key of its own, and as many values as what it follows from. Others are known by their keys all the same: what the
+            // engine says of an aggregate's columns is not always so; see `dependencies`.
+            let is_json = group.to_field(schema).is_ok_and(|(_, field)| Kind::of_field(&field) == Kind::Json);
+            match is_json && *follows {
+                true => Ok(Key::Follows),
+                false => Ok(self.key(group, schema)?.map_or(Key::Itself, Key::Is)),
+            }
         });
         let keys = keys.collect::<Result<Vec<_>>>()?;
         if keys.iter().all(|key| matches!(key, Key::Itself)) {
@@ -163,7 +167,7 @@ impl Alike<'_> {
             }
             *made += 1;
             let name = format!("\u{1f}alike {made}");
-            let first = Expr::AggregateFunction(datafusion::logical_expr::expr::AggregateFunction::new_udf(
+            let first = Expr::AggregateFunction(AggregateFunction::new_udf(
                 first_value_udaf(),
                 vec![group.clone().unalias()],
                 false,

@@ -137,38 +137,3 @@ impl ScalarUDFImpl for AsCompared {
         arguments.args.swap_remove(0).cast_to(arguments.return_field.data_type(), None)
     }
 }
-
-/// A value as it is, which no optimiser looks through. A name of ours, which Postgres does not have.
-pub(super) fn as_is() -> ScalarUDF {
-    ScalarUDF::from(AsIs { signature: Signature::any(1, Volatility::Immutable) })
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct AsIs {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for AsIs {
-    fn name(&self) -> &'static str {
-        "pilaster_as_is"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        internal_err!("the type depends on the argument's field")
-    }
-
-    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        match arguments.arg_fields {
-            [field] => Ok(Arc::clone(field)),
-            _ => plan_err!("one value is taken"),
-        }
-    }
-
-    fn invoke_with_args(&self, mut arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Ok(arguments.args.swap_remove(0))
-    }
-}

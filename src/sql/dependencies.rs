@@ -1,6 +1,6 @@
 //! Which columns follow from others. The engine takes all columns of an aggregate to follow from a key that its input has, even where it
 //! groups by others beside it: `GROUP BY day, product`, where each day is one row of a subquery that is joined. It then leaves groups, and
-//! keys of an order, out. A value that it does not look through, by another name, is no key to it.
+//! keys of an order, out. A key by another name is none to it.
 
 use datafusion::{
     common::{
@@ -9,8 +9,6 @@ use datafusion::{
     },
     logical_expr::{Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder},
 };
-
-use super::branches::as_is;
 
 /// The plan with groups of names that no key has.
 pub(super) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -40,7 +38,6 @@ fn renamed(aggregate: &Aggregate, made: &mut usize) -> Result<Option<LogicalPlan
     if !is_plain || aggregate.group_expr.is_empty() || !has_keys(&aggregate.input)? {
         return Ok(None);
     }
-    let as_is = as_is();
     let mut groups = Vec::with_capacity(aggregate.group_expr.len());
     let mut columns = Vec::with_capacity(aggregate.schema.fields().len());
     for (place, (relation, field)) in aggregate.schema.iter().enumerate() {
@@ -49,7 +46,7 @@ fn renamed(aggregate: &Aggregate, made: &mut usize) -> Result<Option<LogicalPlan
             Some(group @ Expr::Column(_)) => {
                 *made += 1;
                 let name = format!("\u{1f}group {made}");
-                groups.push(as_is.call(vec![group.clone()]).alias(name.clone()));
+                groups.push(group.clone().alias(name.clone()));
                 let value = Expr::Column(Column::new_unqualified(name));
                 columns.push(value.alias_qualified(relation.cloned(), field.name()));
             }
