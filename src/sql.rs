@@ -25,6 +25,7 @@ mod keyed;
 mod labels;
 mod library;
 mod literal;
+mod marks;
 mod ntile;
 mod operators;
 mod order;

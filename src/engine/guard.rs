@@ -78,13 +78,15 @@ pub(super) fn guarded_expression(expression: Arc<dyn PhysicalExpr>) -> Result<Tr
     })
 }
 
+/// Whether it makes a number, which may have no place in its type.
+pub(super) const fn computes(op: Operator) -> bool {
+    matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo)
+}
+
 /// Whether there may be a row that the expression fails for. Comparisons of columns and literals never do.
 pub(super) fn may_fail(expression: &Arc<dyn PhysicalExpr>) -> bool {
     let fails_itself = if let Some(binary) = expression.downcast_ref::<BinaryExpr>() {
-        matches!(
-            binary.op(),
-            Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo
-        )
+        computes(*binary.op())
     } else {
         !(expression.is::<Column>()
             || expression.is::<Literal>()

@@ -10,6 +10,8 @@ use datafusion::{
     },
 };
 
+use super::guard::computes;
+
 /// Of conditions that a guard writes twice; larger ones have none, so that conditions within conditions do not grow without end.
 const NODES_MAX: usize = 500;
 
@@ -75,10 +77,7 @@ fn may_fail(expression: &Expr) -> bool {
     expression
         .exists(|inner| {
             Ok(match inner {
-                Expr::BinaryExpr(binary) => matches!(
-                    binary.op,
-                    Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide | Operator::Modulo
-                ),
+                Expr::BinaryExpr(binary) => computes(binary.op),
                 Expr::ScalarFunction(_) | Expr::Cast(_) | Expr::Negative(_) => true,
                 _ => false,
             })

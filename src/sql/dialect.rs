@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use chrono_tz::Tz;
 use datafusion::{
-    common::{Result, tree_node::Transformed},
+    common::Result,
     execution::SessionState,
     logical_expr::{
         LogicalPlan, ScalarUDF,
@@ -60,8 +60,6 @@ impl Dialect {
     /// The plan of a statement with its subqueries joined, and with everything in the source's order.
     pub fn settled(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let plan = Strict { functions: &self.functions }.apply(set_all::apply(plan)?)?;
-        // What has become of another type is so for whoever reads it.
-        let plan = plan.transform_up_with_subqueries(|node| node.recompute_schema().map(Transformed::yes))?.data;
         let plan = Alike { functions: &self.functions }.apply(elements::apply(plan)?)?;
         self.order.apply(decorrelate(plan)?)
     }

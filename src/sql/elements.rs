@@ -8,16 +8,15 @@ use arrow::{
     datatypes::{DataType, Field, FieldRef},
 };
 use datafusion::{
-    common::{Column, Result, ScalarValue, internal_err, plan_err, tree_node::Transformed},
+    common::{Column, Result, ScalarValue, tree_node::Transformed},
     functions_nested::make_array::make_array_udf,
     logical_expr::{
         Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs,
-        ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-        simplify::{ExprSimplifyResult, SimplifyContext},
+        ScalarUDF, ScalarUDFImpl, Signature,
     },
 };
 
-use super::{CHAR_LENGTH_KEY, PG_TYPE_KEY, function::Kind};
+use super::{CHAR_LENGTH_KEY, PG_TYPE_KEY};
 
 /// `ARRAY[…]` of values of one type.
 pub(super) fn array() -> ScalarUDF {
@@ -79,7 +78,7 @@ impl ScalarUDFImpl for Elements {
 }
 
 /// `item` with the name that `field`'s type has.
-fn said(item: &FieldRef, field: &Field) -> FieldRef {
+pub(super) fn said(item: &FieldRef, field: &Field) -> FieldRef {
     let mut metadata = item.metadata().clone();
     for key in [PG_TYPE_KEY, CHAR_LENGTH_KEY] {
         if let Some(value) = field.metadata().get(key) {
@@ -94,89 +93,6 @@ fn renamed(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     let values = Arc::clone(lists.values());
     let made = ListArray::try_new(Arc::clone(item), lists.offsets().clone(), values, lists.nulls().cloned())?;
     Ok(Arc::new(made))
-}
-
-/// A value that is of a type already, which the plan has lost the name of. A name of ours, which Postgres does not have.
-pub(super) fn said_to_be(kind: Kind) -> ScalarUDF {
-    let field = kind.field(&"UTC".into(), (38, 10));
-    let name = format!("pilaster_said_{}", kind.name());
-    ScalarUDF::from(Said { name, field, signature: Signature::any(1, Volatility::Immutable) })
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Said {
-    name: String,
-    field: FieldRef,
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for Said {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(self.field.data_type().clone())
-    }
-
-    fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        Ok(Arc::clone(&self.field))
-    }
-
-    fn simplify(&self, mut arguments: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        let Some(value) = arguments.pop() else { return Ok(ExprSimplifyResult::Original(arguments)) };
-        let field = self.field.as_ref().clone().with_nullable(value.nullable(info.schema())?);
-        Ok(ExprSimplifyResult::Simplified(Expr::Cast(Cast::new_from_field(Box::new(value), Arc::new(field)))))
-    }
-
-    fn invoke_with_args(&self, mut arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        arguments.args.pop().map_or_else(|| datafusion::common::exec_err!("one value is named"), Ok)
-    }
-}
-
-/// `CASE … END` of the type that one of its branches has. A name of ours, which Postgres does not have.
-pub(super) fn said_like() -> ScalarUDF {
-    ScalarUDF::from(Like { signature: Signature::any(2, Volatility::Immutable) })
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Like {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for Like {
-    fn name(&self) -> &'static str {
-        "pilaster_said_like"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        internal_err!("the type depends on the arguments' fields")
-    }
-
-    fn return_field_from_args(&self, arguments: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let [value, branch] = arguments.arg_fields else { return plan_err!("a value and a branch of it") };
-        let is_said = matches!(Kind::of_field(branch), Kind::Json | Kind::Jsonb | Kind::Uuid | Kind::Enum);
-        Ok(match is_said && value.data_type() == branch.data_type() {
-            true => said(value, branch),
-            false => Arc::clone(value),
-        })
-    }
-
-    fn simplify(&self, mut arguments: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
-        Ok(ExprSimplifyResult::Simplified(arguments.swap_remove(0)))
-    }
-
-    fn invoke_with_args(&self, mut arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        Ok(arguments.args.swap_remove(0))
-    }
 }
 
 /// Arrays that were collected have the names of their elements' types.

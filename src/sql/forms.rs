@@ -6,6 +6,7 @@ mod hypothetical;
 mod joins;
 mod make;
 mod members;
+mod own;
 mod patterns;
 mod rows;
 mod sorts;

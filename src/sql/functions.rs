@@ -7,10 +7,7 @@ use datafusion::{
     execution::{FunctionRegistry, SessionState},
 };
 
-use super::{
-    aggregates, branches, collation, elements, function::Kind, ntile, percentile::percentile_cont, single, spread,
-    temporal,
-};
+use super::{aggregates, branches, collation, marks, ntile, percentile::percentile_cont, single, spread, temporal};
 
 /// Names that the engine's library brings and that no query may use: they tell about the process rather than the data.
 const HIDDEN_SCALARS: &[&str] = &["version", "arrow_metadata"];
@@ -124,10 +121,9 @@ pub fn install_functions(state: &mut SessionState) -> Result<()> {
     }
     state.register_udf(Arc::new(aggregates::mean()))?;
     state.register_udf(Arc::new(collation::collate()))?;
-    state.register_udf(Arc::new(elements::said_to_be(Kind::Json)))?;
-    state.register_udf(Arc::new(elements::said_to_be(Kind::Jsonb)))?;
-    state.register_udf(Arc::new(branches::as_compared()))?;
-    state.register_udf(Arc::new(elements::said_like()))?;
+    for mark in marks::functions() {
+        state.register_udf(Arc::new(mark))?;
+    }
     for name in ["coalesce", "greatest", "least"] {
         let inner = state.udf(name)?;
         state.register_udf(Arc::new(branches::of_one_type(inner)))?;

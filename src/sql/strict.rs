@@ -35,7 +35,12 @@ pub(super) struct Strict<'a> {
 impl Strict<'_> {
     /// The plan with its literals typed.
     pub(super) fn apply(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(|node| self.node(node))?.data)
+        let made = plan.transform_up_with_subqueries(|node| self.node(node))?;
+        if !made.transformed {
+            return Ok(made.data);
+        }
+        // What has become of another type is so for whoever reads it.
+        Ok(made.data.transform_up_with_subqueries(|node| node.recompute_schema().map(Transformed::yes))?.data)
     }
 
     fn node(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -148,8 +153,9 @@ impl Strict<'_> {
                 Ok(Transformed::yes(if negated { Expr::Not(Box::new(within)) } else { within }))
             }
             Expr::InSubquery(InSubquery { mut expr, mut subquery, negated }) => {
-                let field = subquery.subquery.schema().field(0);
-                let width = width_of(kind_of(&expr, schema)?, Kind::of_field(field));
+                let value = kind_of(&expr, schema)?;
+                let member = subquery.subquery.schema().fields().first().map(|field| Kind::of_field(field));
+                let width = member.and_then(|member| width_of(value, member));
                 if let Some(width) = width {
                     self.cast(&mut expr, width, schema)?;
                     if let Some(inputs) = self.unified(std::slice::from_ref(&subquery.subquery), &[width])?
@@ -166,7 +172,7 @@ impl Strict<'_> {
                 op: op @ (Operator::IsDistinctFrom | Operator::IsNotDistinctFrom),
                 right,
             }) => {
-                let made = self.beside((*left).clone(), op, (*right).clone(), schema)?;
+                let made = self.beside(*left, op, *right, schema)?;
                 Ok(Transformed::yes(made))
             }
             Expr::AggregateFunction(mut call) if matches!(call.func.name(), "min" | "max") => {
@@ -222,7 +228,7 @@ impl Strict<'_> {
         };
         for value in &mut values {
             changed |= match &of_enum {
-                Some(name) => self.labelled(value, name, schema)?,
+                Some(name) => is_untyped(value, schema)? && self.called(&format!("::{name}"), value),
                 None => self.typed(value, common, schema)?,
             };
             changed |= self.widened(value, common, schema)?;
@@ -248,13 +254,10 @@ impl Strict<'_> {
     /// Postgres has `min` and `max` of text alone.
     fn as_text(&self, values: &mut [Expr], schema: &DFSchema) -> Result<bool> {
         let [value] = values else { return Ok(false) };
-        let Some(cast) = self.functions.get("::text") else { return Ok(false) };
-        if !matches!(kind_of(value, schema)?, Kind::Varchar | Kind::Name) {
-            return Ok(false);
+        match kind_of(value, schema)? {
+            Kind::Varchar | Kind::Name => Ok(self.called("::text", value)),
+            _ => Ok(false),
         }
-        let inner = std::mem::take(value);
-        *value = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![inner]));
-        Ok(true)
     }
 
     /// Values that the first of them is compared with.
@@ -333,36 +336,20 @@ impl Strict<'_> {
         if kind_of(value, schema)? == to {
             return Ok(false);
         }
-        let Some(cast) = self.functions.get(&format!("::{}", to.name())) else { return Ok(false) };
-        let inner = std::mem::take(value);
-        *value = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![inner]));
-        Ok(true)
+        Ok(self.called(&format!("::{}", to.name()), value))
     }
 
-    /// Reads a literal as one of an enum's labels.
-    fn labelled(&self, value: &mut Expr, name: &str, schema: &DFSchema) -> Result<bool> {
-        let is_label = matches!(value, Expr::Literal(literal, _) if !literal.is_null());
-        let Some(cast) = self.functions.get(&format!("::{name}")).filter(|_| is_label) else { return Ok(false) };
-        if kind_of(value, schema)? != Kind::Unknown {
-            return Ok(false);
-        }
-        let literal = std::mem::take(value);
-        *value = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![literal]));
-        Ok(true)
+    /// The value as an argument of the library's function, if there is one of the name.
+    fn called(&self, name: &str, value: &mut Expr) -> bool {
+        let Some(function) = self.functions.get(name) else { return false };
+        let inner = std::mem::take(value);
+        *value = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), vec![inner]));
+        true
     }
 
     /// Reads a literal as a value of `kind`.
     fn typed(&self, value: &mut Expr, kind: Kind, schema: &DFSchema) -> Result<bool> {
-        if !is_typed(kind) || !matches!(value, Expr::Literal(..)) || kind_of(value, schema)? != Kind::Unknown {
-            return Ok(false);
-        }
-        let is_null = matches!(value, Expr::Literal(literal, _) if literal.is_null());
-        let Some(cast) = self.functions.get(&format!("::{}", kind.name())).filter(|_| !is_null) else {
-            return Ok(false);
-        };
-        let literal = std::mem::take(value);
-        *value = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![literal]));
-        Ok(true)
+        Ok(is_typed(kind) && is_untyped(value, schema)? && self.called(&format!("::{}", kind.name()), value))
     }
 }
 
@@ -400,6 +387,12 @@ impl Strict<'_> {
         let any = tests.reduce(Expr::or);
         Ok(any.map(|any| if negated { Expr::Not(Box::new(any)) } else { any }))
     }
+}
+
+/// Whether it is a literal that nothing has given a type yet. NULL is of every type.
+fn is_untyped(value: &Expr, schema: &DFSchema) -> Result<bool> {
+    let is_literal = matches!(value, Expr::Literal(literal, _) if !literal.is_null());
+    Ok(is_literal && kind_of(value, schema)? == Kind::Unknown)
 }
 
 fn kind_of(expression: &Expr, schema: &DFSchema) -> Result<Kind> {

@@ -79,11 +79,14 @@ fn blanks_trimmed(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 fn typed_behind(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut spelled: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     for token in tokens {
+        let is_text = matches!(token.token, Token::SingleQuotedString(_));
         spelled.push(token);
+        if !is_text {
+            continue;
+        }
         let places: Vec<usize> = (0..spelled.len()).rev().filter(|place| !is_blank(&spelled[*place])).take(5).collect();
         let [text, close, digits, open, name] = places.as_slice() else { continue };
-        let is_typed = matches!(spelled[*text].token, Token::SingleQuotedString(_))
-            && spelled[*close].token == Token::RParen
+        let is_typed = spelled[*close].token == Token::RParen
             && matches!(spelled[*digits].token, Token::Number(..))
             && spelled[*open].token == Token::LParen
             && keyword(&spelled[*name]) == Keyword::INTERVAL;

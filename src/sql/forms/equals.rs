@@ -2,10 +2,13 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, Value,
-    Visit, Visitor, helpers::attached_token::AttachedToken,
+    helpers::attached_token::AttachedToken,
 };
 
-use super::make::{function, take};
+use super::{
+    make::{function, take},
+    own,
+};
 
 /// The form with its comparisons written out; none for others.
 pub(super) fn rewrite(expression: &mut Expr) -> Option<Expr> {
@@ -109,18 +112,8 @@ fn is_cast_of_short(call: &Function) -> bool {
 
 /// Whether it is another value each time that it is asked for.
 fn is_random(expression: &Expr) -> bool {
-    struct Finder;
-    impl Visitor for Finder {
-        type Break = ();
-
-        fn pre_visit_expr(&mut self, expression: &Expr) -> std::ops::ControlFlow<()> {
-            match expression {
-                Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("random") => {
-                    std::ops::ControlFlow::Break(())
-                }
-                _ => std::ops::ControlFlow::Continue(()),
-            }
-        }
-    }
-    Visit::visit(expression, &mut Finder).is_break()
+    own::any(
+        expression,
+        |inner| matches!(inner, Expr::Function(call) if call.name.to_string().eq_ignore_ascii_case("random")),
+    )
 }

@@ -1,13 +1,10 @@
 //! Columns that a join merges, `FULL JOIN … USING (id)`: neither side's, but the one of both that is there.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr,
-    TableFactor, VisitMut, VisitorMut,
+    Expr, Ident, JoinConstraint, JoinOperator, ObjectName, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
 };
 
-use super::make::function;
+use super::{make::function, own};
 use crate::{
     error::{Code, Error, Result},
     sql::labels::folded,
@@ -78,10 +75,9 @@ pub(super) fn settle_order(query: &mut Query) -> Result<()> {
             _ => false,
         })
     };
-    let mut writer = Writer { merged, depth: 0 };
     for sort in sorts {
         if !matches!(&sort.expr, Expr::Identifier(name) if is_named(name)) {
-            let ControlFlow::Continue(()) = VisitMut::visit(&mut sort.expr, &mut writer);
+            own::change(&mut sort.expr, |inner| write_out(inner, &merged));
         }
     }
     Ok(())
@@ -105,46 +101,24 @@ pub(super) fn settle(select: &mut Select) -> Result<()> {
             _ => {}
         }
     }
-    let mut writer = Writer { merged, depth: 0 };
     for item in &mut select.projection {
-        let ControlFlow::Continue(()) = VisitMut::visit(item, &mut writer);
+        own::change(item, |inner| write_out(inner, &merged));
     }
     for condition in select.selection.iter_mut().chain(&mut select.having) {
-        let ControlFlow::Continue(()) = VisitMut::visit(condition, &mut writer);
+        own::change(condition, |inner| write_out(inner, &merged));
     }
-    let ControlFlow::Continue(()) = VisitMut::visit(&mut select.group_by, &mut writer);
+    own::change(&mut select.group_by, |inner| write_out(inner, &merged));
     Ok(())
 }
 
-struct Writer {
-    merged: Vec<Merged>,
-    depth: usize,
-}
-
-impl VisitorMut for Writer {
-    type Break = std::convert::Infallible;
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
-        if self.depth == 0
-            && let Expr::Identifier(name) = expression
-            && let Some(column) = self.merged.iter().find(|column| column.name == folded(name))
-        {
-            *expression = match column.sides.as_slice() {
-                [one] => one.clone(),
-                sides => function("coalesce", sides.to_vec()),
-            };
-        }
-        ControlFlow::Continue(())
+fn write_out(expression: &mut Expr, merged: &[Merged]) {
+    if let Expr::Identifier(name) = expression
+        && let Some(column) = merged.iter().find(|column| column.name == folded(name))
+    {
+        *expression = match column.sides.as_slice() {
+            [one] => one.clone(),
+            sides => function("coalesce", sides.to_vec()),
+        };
     }
 }
 

@@ -1,15 +1,14 @@
 //! `IN (SELECT …)` and `EXISTS (SELECT …)`. The engine joins them where they are conditions of their own, or are combined by `AND` and `OR`;
 //! there NULL and false are the same to it. Elsewhere they become values.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, SelectItem, SetExpr,
-    UnaryOperator, Value, VisitMut, VisitorMut,
+    UnaryOperator, Value,
 };
 
 use super::{
     make::{function, number, query_of, take},
+    own,
     subqueries::{array_of, columns_of, gives_one_row, is_ungrouped, query_from, unnests, value_of},
 };
 
@@ -35,8 +34,23 @@ pub(super) fn of_one_row(expression: &mut Expr) -> Option<Expr> {
 
 /// Makes values of all that stand in an expression.
 pub(super) fn settle_values(expression: &mut Expr) {
-    let mut settler = Settler { depth: 0 };
-    let ControlFlow::Continue(()) = VisitMut::visit(expression, &mut settler);
+    own::change(expression, |inner| {
+        let made = match inner {
+            Expr::Exists { subquery, negated } => {
+                let op = if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt };
+                Some(nested(count_of(subquery), op, number(0)))
+            }
+            Expr::InSubquery { expr, subquery, negated } if !matches!(**expr, Expr::Tuple(_)) => array_of(subquery)
+                .map(|array| {
+                    let is_in = function("pilaster_any_eq", vec![take(expr), array]);
+                    if *negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(is_in) } } else { is_in }
+                }),
+            _ => None,
+        };
+        if let Some(made) = made {
+            *inner = made;
+        }
+    });
 }
 
 /// The same for a condition, `is_whole` where it is not part of an `OR`, where only those that the engine does not join are to be.
@@ -66,46 +80,6 @@ pub(super) fn settle_condition(condition: &mut Expr, is_whole: bool) {
         }
         Expr::Exists { .. } => {}
         other => settle_values(other),
-    }
-}
-
-struct Settler {
-    depth: usize,
-}
-
-impl VisitorMut for Settler {
-    type Break = std::convert::Infallible;
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
-        if self.depth > 0 {
-            return ControlFlow::Continue(());
-        }
-        let made = match expression {
-            Expr::Exists { subquery, negated } => {
-                let op = if *negated { BinaryOperator::Eq } else { BinaryOperator::Gt };
-                Some(nested(count_of(subquery), op, number(0)))
-            }
-            Expr::InSubquery { expr, subquery, negated } if !matches!(**expr, Expr::Tuple(_)) => array_of(subquery)
-                .map(|array| {
-                    let is_in = function("pilaster_any_eq", vec![take(expr), array]);
-                    if *negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(is_in) } } else { is_in }
-                }),
-            _ => None,
-        };
-        if let Some(made) = made {
-            *expression = made;
-        }
-        ControlFlow::Continue(())
     }
 }
 

@@ -1,14 +1,13 @@
 //! What a name in `ORDER BY` means: by itself a column of the result; in an expression, or behind the name of a table, one of the tables.
 //! The engine takes the result's in each case, so that columns of the result give their names up where both are there.
 
-use std::ops::ControlFlow;
+use std::{convert::Infallible, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, OrderByKind, Query, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value, Visit,
-    Visitor,
+    Expr, Ident, OrderByKind, Query, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
 };
 
-use super::make::query_of;
+use super::{make::query_of, own};
 use crate::sql::labels::{folded, told_apart};
 
 /// Settles the names of a query that has its columns labelled. What is inside another gets its names back.
@@ -16,22 +15,29 @@ pub(super) fn settle(query: &mut Query, is_outermost: bool) {
     let SetExpr::Select(select) = &mut *query.body else { return };
     let Some(order) = &mut query.order_by else { return };
     let OrderByKind::Expressions(sorts) = &mut order.kind else { return };
-    let mut asked = Asked { names: Vec::new(), depth: 0 };
+    let mut asked: Vec<String> = Vec::new();
     for sort in sorts.iter().filter(|sort| !is_of_result(&sort.expr)) {
-        let ControlFlow::Continue(()) = Visit::visit(&sort.expr, &mut asked);
+        let ControlFlow::Continue(()) = own::look(&sort.expr, |inner| {
+            match inner {
+                Expr::Identifier(name) => asked.push(folded(name)),
+                Expr::CompoundIdentifier(parts) => asked.extend(parts.last().map(folded)),
+                _ => {}
+            }
+            ControlFlow::<Infallible>::Continue(())
+        });
     }
     let mut renamed = Vec::new();
     let has_all_names = select
         .projection
         .iter()
         .all(|item| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }));
-    if asked.names.is_empty() || !is_outermost && !has_all_names {
+    if asked.is_empty() || !is_outermost && !has_all_names {
         return;
     }
     for item in &mut select.projection {
         let SelectItem::ExprWithAlias { alias, .. } = item else { continue };
         let name = folded(alias);
-        if asked.names.contains(&name) {
+        if asked.contains(&name) {
             *alias = Ident::with_quote('"', told_apart(&name, 0));
             renamed.push(name);
         }
@@ -79,33 +85,5 @@ fn is_of_result(expression: &Expr) -> bool {
         Expr::Identifier(_) => true,
         Expr::Value(value) => matches!(value.value, Value::Number(..)),
         _ => false,
-    }
-}
-
-struct Asked {
-    names: Vec<String>,
-    depth: usize,
-}
-
-impl Visitor for Asked {
-    type Break = std::convert::Infallible;
-
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<Self::Break> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<Self::Break> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Self::Break> {
-        match expression {
-            Expr::Identifier(name) if self.depth == 0 => self.names.push(folded(name)),
-            Expr::CompoundIdentifier(parts) if self.depth == 0 => self.names.extend(parts.last().map(folded)),
-            _ => {}
-        }
-        ControlFlow::Continue(())
     }
 }

@@ -1,16 +1,15 @@
 //! Subqueries in expressions, in forms that the engine can join: it takes those that aggregate, wherever they stand.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, LimitClause,
     OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef,
-    TableFactor, TableWithJoins, Value, Visit, Visitor, WindowSpec, WindowType,
+    TableFactor, TableWithJoins, Value, WindowSpec, WindowType,
 };
 
 use super::{
     calls,
     make::{function, query_of, take},
+    own,
 };
 use crate::sql::{functions::is_aggregate, labels::folded, single::SINGLE};
 
@@ -285,31 +284,5 @@ pub(super) fn unnests(expression: &Expr) -> bool {
 }
 
 fn calls_any(expression: &Expr, is_it: fn(&Function) -> bool) -> bool {
-    Visit::visit(expression, &mut Finder { depth: 0, is_it }).is_break()
-}
-
-struct Finder {
-    depth: usize,
-    is_it: fn(&Function) -> bool,
-}
-
-impl Visitor for Finder {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
-        match expression {
-            Expr::Function(call) if self.depth == 0 && (self.is_it)(call) => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        }
-    }
+    own::any(expression, |inner| matches!(inner, Expr::Function(call) if is_it(call)))
 }

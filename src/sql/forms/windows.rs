@@ -3,10 +3,14 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, NamedWindowDefinition, NamedWindowExpr, Query, Select, VisitMut, VisitorMut, WindowSpec, WindowType,
+    Expr, Ident, NamedWindowDefinition, NamedWindowExpr, Select, WindowSpec, WindowType,
 };
 
-use crate::error::{Code, Error, Result};
+use super::own;
+use crate::{
+    error::{Code, Error, Result},
+    sql::labels::folded,
+};
 
 /// Writes the windows of `select` out.
 pub(super) fn settle(select: &mut Select) -> Result<()> {
@@ -18,8 +22,7 @@ pub(super) fn settle(select: &mut Select) -> Result<()> {
         };
         known.push((folded(&name), spec));
     }
-    let mut inliner = Inliner { known, depth: 0 };
-    let mut visit = |expression: &mut Expr| match VisitMut::visit(expression, &mut inliner) {
+    let visit = |expression: &mut Expr| match own::try_change(expression, |inner| write_out(inner, &known)) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     };
@@ -32,42 +35,19 @@ pub(super) fn settle(select: &mut Select) -> Result<()> {
     Ok(())
 }
 
-struct Inliner {
-    known: Vec<(String, WindowSpec)>,
-    /// Of queries: those inside have windows of their own.
-    depth: usize,
-}
-
-impl VisitorMut for Inliner {
-    type Break = Box<Error>;
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Self::Break> {
-        let Expr::Function(function) = expression else { return ControlFlow::Continue(()) };
-        if self.depth > 0 {
-            return ControlFlow::Continue(());
+fn write_out(expression: &mut Expr, known: &[(String, WindowSpec)]) -> ControlFlow<Box<Error>> {
+    let Expr::Function(function) = expression else { return ControlFlow::Continue(()) };
+    let made = match function.over.take() {
+        Some(WindowType::NamedWindow(name)) => find(known, &name).cloned().map(Some),
+        Some(WindowType::WindowSpec(spec)) => written_out(spec, known).map(Some),
+        None => Ok(None),
+    };
+    match made {
+        Ok(spec) => {
+            function.over = spec.map(WindowType::WindowSpec);
+            ControlFlow::Continue(())
         }
-        let made = match function.over.take() {
-            Some(WindowType::NamedWindow(name)) => find(&self.known, &name).cloned().map(Some),
-            Some(WindowType::WindowSpec(spec)) => written_out(spec, &self.known).map(Some),
-            None => Ok(None),
-        };
-        match made {
-            Ok(spec) => {
-                function.over = spec.map(WindowType::WindowSpec);
-                ControlFlow::Continue(())
-            }
-            Err(error) => ControlFlow::Break(Box::new(error)),
-        }
+        Err(error) => ControlFlow::Break(Box::new(error)),
     }
 }
 
@@ -101,8 +81,4 @@ fn written_out(mut spec: WindowSpec, known: &[(String, WindowSpec)]) -> Result<W
         spec.order_by = base.order_by.clone();
     }
     Ok(spec)
-}
-
-fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
