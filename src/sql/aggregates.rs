@@ -263,10 +263,15 @@ impl<A> Widening<A> {
     }
 }
 
+/// Looks at all of them, without a branch for each.
 fn is_infinite(values: &ArrayRef) -> bool {
     match values.data_type() {
-        DataType::Float64 => values.as_primitive::<Float64Type>().values().iter().any(|value| value.is_infinite()),
-        DataType::Float32 => values.as_primitive::<Float32Type>().values().iter().any(|value| value.is_infinite()),
+        DataType::Float64 => {
+            values.as_primitive::<Float64Type>().values().iter().fold(false, |any, value| any | value.is_infinite())
+        }
+        DataType::Float32 => {
+            values.as_primitive::<Float32Type>().values().iter().fold(false, |any, value| any | value.is_infinite())
+        }
         _ => false,
     }
 }

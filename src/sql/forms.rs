@@ -371,8 +371,8 @@ fn cast_to(expression: &mut Expr, data_type: &DataType) -> Option<Expr> {
                 function("pilaster_bpchar", vec![value, number(length_of(length)?)])
             }
             DataType::Char(None) | DataType::Character(None) => function("pilaster_bpchar", vec![value, number(1)]),
-            DataType::Timestamp(Some(_), _) | DataType::Time(Some(_), _) => {
-                function("pilaster_rounded_times", vec![value])
+            DataType::Timestamp(Some(digits), _) | DataType::Time(Some(digits), _) => {
+                function("pilaster_rounded", vec![value, int4(*digits)])
             }
             _ => value,
         });

@@ -2,6 +2,8 @@
 //! boolean. The engine makes a text of whatever does not fit; Postgres reads literals as the type of what stands beside them, and
 //! refuses the rest.
 
+mod compared;
+
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::datatypes::DataType;
@@ -11,17 +13,14 @@ use datafusion::{
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
-        Between, BinaryExpr, Case, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF,
-        Union,
-        expr::{InList, InSubquery, ScalarFunction},
-        expr_rewriter::NamePreserver,
-        utils::merge_schema,
+        BinaryExpr, Case, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, Union,
+        expr::ScalarFunction, expr_rewriter::NamePreserver, utils::merge_schema,
     },
 };
 
 use super::{
     CHAR_LENGTH_KEY, PG_TYPE_KEY,
-    function::{Kind, are_comparable, common_of, is_typed},
+    function::{Kind, common_of, is_typed},
     set_all::is_set_operation,
 };
 use crate::error::{Code, Error};
@@ -113,60 +112,9 @@ impl Strict<'_> {
                 let changed = self.padded(std::iter::once(&mut *like.expr), schema)?;
                 Ok(Transformed::new_transformed(Expr::Like(like), changed))
             }
-            Expr::InList(InList { expr, list, negated }) => {
-                let mut parts: Vec<Expr> = std::iter::once(*expr).chain(list).collect();
-                let mut changed = self.compared(&mut parts, schema)?;
-                if let Some(made) = self.one_of(&parts, negated, schema)? {
-                    return Ok(Transformed::yes(made));
-                }
-                match self.list_widths(&parts, schema)?.as_slice() {
-                    [] => {}
-                    [width] => {
-                        for part in &mut parts {
-                            changed |= self.cast(part, *width, schema)?;
-                        }
-                    }
-                    // Each beside the value in a type of their own.
-                    _ => {
-                        let value = parts.remove(0);
-                        let tests =
-                            parts.into_iter().map(|item| self.beside(value.clone(), Operator::Eq, item, schema));
-                        let any = tests.collect::<Result<Vec<_>>>()?.into_iter().reduce(Expr::or).unwrap_or_default();
-                        return Ok(Transformed::yes(if negated { Expr::Not(Box::new(any)) } else { any }));
-                    }
-                }
-                let value = parts.remove(0);
-                let made = Expr::InList(InList { expr: Box::new(value), list: parts, negated });
-                Ok(Transformed::new_transformed(made, changed))
-            }
-            Expr::Between(Between { expr, negated, low, high }) => {
-                let mut parts = [*expr, *low, *high];
-                let changed = self.compared(&mut parts, schema)?;
-                if self.widths(&parts, schema)?.is_empty() {
-                    let [value, low, high] = parts.map(Box::new);
-                    let made = Expr::Between(Between::new(value, negated, low, high));
-                    return Ok(Transformed::new_transformed(made, changed));
-                }
-                let [value, low, high] = parts;
-                let above = self.beside(value.clone(), Operator::GtEq, low, schema)?;
-                let within = above.and(self.beside(value, Operator::LtEq, high, schema)?);
-                Ok(Transformed::yes(if negated { Expr::Not(Box::new(within)) } else { within }))
-            }
-            Expr::InSubquery(InSubquery { mut expr, mut subquery, negated }) => {
-                let value = kind_of(&expr, schema)?;
-                let member = subquery.subquery.schema().fields().first().map(|field| Kind::of_field(field));
-                let width = member.and_then(|member| width_of(value, member));
-                if let Some(width) = width {
-                    self.cast(&mut expr, width, schema)?;
-                    if let Some(inputs) = self.unified(std::slice::from_ref(&subquery.subquery), &[width])?
-                        && let Some(input) = inputs.into_iter().next()
-                    {
-                        subquery.subquery = input;
-                    }
-                }
-                let made = Expr::InSubquery(InSubquery { expr, subquery, negated });
-                Ok(Transformed::new_transformed(made, width.is_some()))
-            }
+            Expr::InList(list) => self.in_list(list, schema),
+            Expr::Between(between) => self.between(between, schema),
+            Expr::InSubquery(member) => self.in_subquery(member, schema),
             Expr::BinaryExpr(BinaryExpr {
                 left,
                 op: op @ (Operator::IsDistinctFrom | Operator::IsNotDistinctFrom),
@@ -260,78 +208,6 @@ impl Strict<'_> {
         }
     }
 
-    /// Values that the first of them is compared with.
-    fn compared(&self, values: &mut [Expr], schema: &DFSchema) -> Result<bool> {
-        let kinds = values.iter().map(|value| kind_of(value, schema)).collect::<Result<Vec<_>>>()?;
-        let Some(known) = kinds.iter().copied().find(|kind| *kind != Kind::Unknown) else { return Ok(false) };
-        let first = kinds.first().copied().filter(|kind| *kind != Kind::Unknown).unwrap_or(known);
-        let mut changed = false;
-        for (value, kind) in values.iter_mut().zip(kinds) {
-            if kind != Kind::Unknown && !are_comparable(first, kind) {
-                let message = format!("operator does not exist: {} = {}", first.long_name(), kind.long_name());
-                return Err(refused("42883", message));
-            }
-            changed |= self.typed(value, first, schema)?;
-            // The spaces at the end of a `char(n)` mean nothing, nor do those of a literal beside it.
-            if let (Kind::Bpchar, Expr::Literal(ScalarValue::Utf8(Some(text)), _)) = (first, &mut *value)
-                && text.ends_with(' ')
-            {
-                text.truncate(text.trim_end_matches(' ').len());
-                changed = true;
-            }
-        }
-        Ok(changed)
-    }
-
-    /// The types that the first value is compared with the others in, where the engine would take another.
-    fn widths(&self, values: &[Expr], schema: &DFSchema) -> Result<Vec<Kind>> {
-        let Some((first, rest)) = values.split_first() else { return Ok(Vec::new()) };
-        let first = kind_of(first, schema)?;
-        let mut widths = Vec::new();
-        let mut is_mixed = false;
-        for value in rest {
-            match width_of(first, kind_of(value, schema)?) {
-                Some(width) if !widths.contains(&width) => widths.push(width),
-                Some(_) => {}
-                None => is_mixed = true,
-            }
-        }
-        // What needs no width may have the others' if that is its own.
-        if let ([width], true) = (widths.as_slice(), is_mixed)
-            && *width != first
-        {
-            widths.push(first);
-        }
-        Ok(widths)
-    }
-
-    /// The same for a list, of which Postgres takes the constants together, if there are some: as the type that all of them become.
-    fn list_widths(&self, values: &[Expr], schema: &DFSchema) -> Result<Vec<Kind>> {
-        let Some((first, list)) = values.split_first() else { return Ok(Vec::new()) };
-        let is_together = list.len() > 1 && list.iter().all(|item| item.column_refs().is_empty());
-        let widths = self.widths(values, schema)?;
-        if !is_together || widths.is_empty() {
-            return Ok(widths);
-        }
-        let mut common = kind_of(first, schema)?;
-        for item in list {
-            match common_of(common, kind_of(item, schema)?) {
-                Some(kind) => common = kind,
-                None => return Ok(widths),
-            }
-        }
-        Ok(vec![common])
-    }
-
-    /// The comparison of two values in the type that Postgres compares them in.
-    fn beside(&self, mut left: Expr, op: Operator, mut right: Expr, schema: &DFSchema) -> Result<Expr> {
-        if let Some(width) = width_of(kind_of(&left, schema)?, kind_of(&right, schema)?) {
-            self.cast(&mut left, width, schema)?;
-            self.cast(&mut right, width, schema)?;
-        }
-        Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
-    }
-
     fn cast(&self, value: &mut Expr, to: Kind, schema: &DFSchema) -> Result<bool> {
         if kind_of(value, schema)? == to {
             return Ok(false);
@@ -374,18 +250,6 @@ impl Strict<'_> {
             return Ok(false);
         }
         self.cast(value, common, schema)
-    }
-
-    /// Membership by the library's `=`, where the engine's compares otherwise.
-    fn one_of(&self, values: &[Expr], negated: bool, schema: &DFSchema) -> Result<Option<Expr>> {
-        let [value, list @ ..] = values else { return Ok(None) };
-        let is_own = matches!(kind_of(value, schema)?, Kind::Interval | Kind::Jsonb);
-        let Some(equal) = self.functions.get("=").filter(|_| is_own) else { return Ok(None) };
-        let tests = list.iter().map(|item| {
-            Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(equal), vec![value.clone(), item.clone()]))
-        });
-        let any = tests.reduce(Expr::or);
-        Ok(any.map(|any| if negated { Expr::Not(Box::new(any)) } else { any }))
     }
 }
 
@@ -443,23 +307,6 @@ fn enum_name(values: &[&mut Expr], schema: &DFSchema) -> Result<Option<String>> 
         }
     }
     Ok(None)
-}
-
-/// What both are to be before they are compared; none where the engine sees to that.
-fn width_of(left: Kind, right: Kind) -> Option<Kind> {
-    let is_float = |kind: Kind| matches!(kind, Kind::Float4 | Kind::Float8);
-    let is_moment = |kind: Kind| matches!(kind, Kind::Date | Kind::Timestamp | Kind::Timestamptz);
-    if left == right {
-        return None;
-    }
-    if left.category() == 'N' && right.category() == 'N' && (is_float(left) || is_float(right)) {
-        return Some(Kind::Float8);
-    }
-    match (is_moment(left) && is_moment(right), left == Kind::Timestamptz || right == Kind::Timestamptz) {
-        (true, true) => Some(Kind::Timestamptz),
-        (true, false) => Some(Kind::Timestamp),
-        (false, _) => None,
-    }
 }
 
 const fn compares(op: Operator) -> bool {

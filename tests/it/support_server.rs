@@ -17,7 +17,7 @@ use reqwest::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::Postgres;
+use crate::support::{Locale, Postgres};
 
 /// Longer than a start takes on a busy machine.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -301,6 +301,8 @@ impl Reply {
 pub(crate) struct Demo {
     url: String,
     store: TempDir,
+    /// That of its own, if it has one.
+    _postgres: Option<Postgres>,
 }
 
 impl Demo {
@@ -311,7 +313,18 @@ impl Demo {
         if let Some(demo) = shared.upgrade() {
             return demo;
         }
-        let url = Postgres::start().database("served_demo");
+        let demo = Arc::new(Self::of(Postgres::start().database("served_demo"), None));
+        *shared = Arc::downgrade(&demo);
+        demo
+    }
+
+    /// One of a test's own, on a cluster that sorts text as `locale` does.
+    pub(crate) fn in_locale(locale: Locale) -> Arc<Self> {
+        let postgres = Postgres::private_in(locale, &[], "");
+        Arc::new(Self::of(postgres.database("served_demo"), Some(postgres)))
+    }
+
+    fn of(url: String, postgres: Option<Postgres>) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo");
         let loaded = Command::new("psql")
             .args([&url, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", &format!("scale={DEMO_SCALE}")])
@@ -325,9 +338,7 @@ impl Demo {
         assert!(loaded.success(), "the demo's data cannot be loaded");
         let store = tempfile::Builder::new().prefix("pilaster-store-").tempdir().unwrap();
         take_snapshot(&url, store.path());
-        let demo = Arc::new(Self { url, store });
-        *shared = Arc::downgrade(&demo);
-        demo
+        Self { url, store, _postgres: postgres }
     }
 
     /// The connection string of its source.

@@ -49,6 +49,9 @@ pub(in crate::sql) const ENTRIES: &[Entry] = &[
     rows("time(time, int4) -> time", |_, a| Ok(Value::Time(time_to_precision(a[0].time()?, digits(&a[1])?)))),
     rows("timestamp(timestamp, int4) -> timestamp", to_precision_of),
     rows("timestamptz(timestamptz, int4) -> timestamptz", to_precision_of),
+    rows("pilaster_rounded(time[], int4) -> time[]", each_to_precision),
+    rows("pilaster_rounded(timestamp[], int4) -> timestamp[]", each_to_precision),
+    rows("pilaster_rounded(timestamptz[], int4) -> timestamptz[]", each_to_precision),
     rows("interval(interval, int4) -> interval", |_, a| {
         Ok(Value::Interval(IntervalFields::of_modifier(a[1].int()?).apply(a[0].interval()?)?))
     }),
@@ -71,6 +74,18 @@ pub(in crate::sql) fn time_to_precision(micros: i64, digits: u32) -> i64 {
 
 fn to_precision_of(_: &Call<'_>, a: &[Value<'_>]) -> Result<Value<'static>> {
     Ok(Value::Timestamp(to_precision(a[0].timestamp()?, digits(&a[1])?)?))
+}
+
+fn each_to_precision(_: &Call<'_>, a: &[Value<'_>]) -> Result<Value<'static>> {
+    let digits = digits(&a[1])?;
+    let rounded = |value: &Value<'_>| {
+        Ok(match value {
+            Value::Time(time) => Value::Time(time_to_precision(*time, digits)),
+            Value::Timestamp(moment) => Value::Timestamp(to_precision(*moment, digits)?),
+            _ => Value::Null,
+        })
+    };
+    Ok(Value::List(a[0].list()?.iter().map(rounded).collect::<Result<_>>()?))
 }
 
 /// No precision is all of it.
