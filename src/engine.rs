@@ -8,11 +8,13 @@
 
 mod catalog;
 mod failure;
+mod filled_up;
 mod gate;
 mod guard;
 mod guard_plan;
 mod interrupt;
 mod interval;
+mod rules;
 mod run;
 mod runtime;
 mod seal;

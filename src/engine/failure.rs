@@ -114,6 +114,11 @@ fn from_plan(message: &str) -> Error {
             .with_sqlstate("42883")
             .with_hint(hint.unwrap_or_else(|| "check its name; docs/sql.md lists what there is".to_owned()));
     }
+    if message.contains("nconsistent metadata across values list") {
+        return Error::new(Code::InvalidSql, "a column of VALUES has values of several types")
+            .with_sqlstate("42804")
+            .with_hint("a cast of each says which type is meant");
+    }
     Error::new(Code::InvalidSql, tidy(message)).with_sqlstate(state_of(message))
 }
 

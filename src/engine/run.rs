@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringViewArray},
+    array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StringViewArray},
     compute::{CastOptions, cast_with_options},
     datatypes::{DataType, Field, Schema, SchemaRef},
     util::display::FormatOptions,
@@ -222,26 +222,40 @@ fn compact(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         .map_err(|error| Error::internal("a result's columns do not fit together").with_cause(error))
 }
 
-/// `char(n)` is shown with its spaces.
+/// `char(n)` is shown with its spaces, in arrays too.
 fn padded(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let length = |field: &Field| field.metadata().get(CHAR_LENGTH_KEY)?.parse::<usize>().ok();
-    if !schema.fields().iter().any(|field| length(field).is_some()) {
+    if !schema.fields().iter().any(|field| is_padded(field)) {
         return Ok(batch);
     }
-    let columns = batch
-        .columns()
-        .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| match (length(field), column.as_string_view_opt()) {
-            (Some(length), Some(texts)) => {
-                let pad = |text: &str| format!("{text:length$}");
-                Arc::new(texts.iter().map(|text| text.map(pad)).collect::<StringViewArray>()) as ArrayRef
-            }
-            _ => Arc::clone(column),
-        })
-        .collect();
+    let columns =
+        batch.columns().iter().zip(schema.fields()).map(|(column, field)| with_spaces(column, field)).collect();
     RecordBatch::try_new(batch.schema(), columns)
         .map_err(|error| Error::internal("a result's columns do not fit together").with_cause(error))
+}
+
+fn is_padded(field: &Field) -> bool {
+    match field.data_type() {
+        DataType::List(item) => is_padded(item),
+        _ => field.metadata().contains_key(CHAR_LENGTH_KEY),
+    }
+}
+
+fn with_spaces(column: &ArrayRef, field: &Field) -> ArrayRef {
+    let length = || field.metadata().get(CHAR_LENGTH_KEY)?.parse::<usize>().ok();
+    if let (Some(lists), DataType::List(item)) = (column.as_list_opt::<i32>(), field.data_type()) {
+        let values = with_spaces(lists.values(), item);
+        let (DataType::List(item), nulls) = (column.data_type(), lists.nulls().cloned()) else {
+            return Arc::clone(column);
+        };
+        return Arc::new(ListArray::new(Arc::clone(item), lists.offsets().clone(), values, nulls));
+    }
+    match (length(), column.as_string_view_opt()) {
+        (Some(length), Some(texts)) => {
+            let pad = |text: &str| format!("{text:length$}");
+            Arc::new(texts.iter().map(|text| text.map(pad)).collect::<StringViewArray>())
+        }
+        _ => Arc::clone(column),
+    }
 }
 
 fn wastes(column: &ArrayRef) -> bool {

@@ -12,11 +12,11 @@ use datafusion::{
         object_store::ObjectStoreUrl,
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
     },
-    optimizer::{OptimizerRule, eliminate_duplicated_expr::EliminateDuplicatedExpr},
     prelude::SessionConfig,
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
 
+use super::rules;
 use crate::{
     error::{Code, Error, Result},
     sql::install_functions,
@@ -175,13 +175,10 @@ fn prototype(environment: Arc<RuntimeEnv>, threads: usize) -> datafusion::common
     options.execution.sort_pushdown_buffer_capacity = 64 << 20;
     let state =
         SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(environment).build();
-    // It leaves out keys of an order that it takes to follow from others, and is wrong about them; all else that it does is done again.
-    let is_right = |rule: &&Arc<dyn OptimizerRule + Send + Sync>| rule.name() != EliminateDuplicatedExpr::new().name();
-    let rules = state.optimizers().iter().filter(is_right).cloned().collect();
-    let physical_rules = super::seal::sealed(state.physical_optimizers());
+    let (logical, physical) = (rules::logical(state.optimizers()), rules::physical(state.physical_optimizers()));
     let mut state = SessionStateBuilder::new_from_existing(state)
-        .with_optimizer_rules(rules)
-        .with_physical_optimizer_rules(physical_rules)
+        .with_optimizer_rules(logical)
+        .with_physical_optimizer_rules(physical)
         .build();
     install_functions(&mut state)?;
     Ok(state)

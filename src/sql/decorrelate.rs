@@ -60,7 +60,28 @@ pub(super) fn decorrelate(plan: LogicalPlan) -> Result<LogicalPlan> {
             })
         })
     })?;
-    Ok(plan)
+    let mut count = 0;
+    Ok(plan.transform_up_with_subqueries(|node| renamed(node, &mut count))?.data)
+}
+
+/// Scalar subqueries with a name of their own for their value. The engine joins by the columns that they compare, one of which may have it.
+fn renamed(node: LogicalPlan, count: &mut usize) -> Result<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&node);
+    node.map_expressions(|expression| {
+        let name = names.save(&expression);
+        let made = expression.transform_up(|inner| {
+            let Expr::ScalarSubquery(subquery) = &inner else { return Ok(Transformed::no(inner)) };
+            let LogicalPlan::Projection(projection) = &*subquery.subquery else { return Ok(Transformed::no(inner)) };
+            let ([value], true) = (projection.expr.as_slice(), asks_outside(&subquery.subquery)) else {
+                return Ok(Transformed::no(inner));
+            };
+            *count += 1;
+            let value = value.clone().unalias().alias(format!("\u{1f}scalar {count}"));
+            let plan = LogicalPlanBuilder::new_from_arc(Arc::clone(&projection.input)).project([value])?.build()?;
+            Ok(Transformed::yes(Expr::ScalarSubquery(subquery.with_plan(Arc::new(plan)))))
+        })?;
+        Ok(if made.transformed { made.update_data(|made| name.restore(made)) } else { made })
+    })
 }
 
 fn asks_outside(plan: &LogicalPlan) -> bool {

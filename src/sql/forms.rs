@@ -327,7 +327,14 @@ fn bare_frame(function: &mut Function) {
 fn cast_to(expression: &mut Expr, data_type: &DataType) -> Option<Expr> {
     let name = match data_type {
         DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
-            format!("{}[]", type_names::internal(element))
+            let element = match &**element {
+                DataType::Custom(name, _) => match name.0.as_slice() {
+                    [name] if matches!(name.as_ident()?.value.as_str(), "name" | "bpchar") => &name.as_ident()?.value,
+                    _ => return None,
+                },
+                element => type_names::internal(element),
+            };
+            format!("{element}[]")
         }
         // An enum, if the source has one of the name.
         DataType::Custom(name, modifiers) if modifiers.is_empty() => {

@@ -73,6 +73,8 @@ fn compared(value: &FieldRef, other: &FieldRef) -> FieldRef {
         // A literal takes the other's type, and is text beside another.
         [Kind::Unknown, Kind::Unknown] => DataType::Utf8View,
         [Kind::Unknown, _] => return Arc::clone(other),
+        // It is of text that there is an operator.
+        [Kind::Varchar | Kind::Name, _] => return Kind::Text.field(&"UTC".into(), (38, 10)),
         _ => return Arc::clone(value),
     };
     Arc::new(Field::new("", data_type, true))

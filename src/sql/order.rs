@@ -144,7 +144,7 @@ impl Order {
                     _ => None,
                 };
                 if let (Some(gives), [value]) = (gives, function.params.args.as_slice())
-                    && let Some(key) = self.key(value, schema)?
+                    && let Some(key) = self.extreme_key(value, schema)?
                 {
                     function.params.args.insert(0, key);
                     function.fun = WindowFunctionDefinition::AggregateUDF(keyed(gives));
@@ -228,7 +228,7 @@ impl Order {
             _ => return Ok(None),
         };
         let [value] = function.params.args.as_slice() else { return Ok(None) };
-        let Some(key) = self.key(value, schema)? else { return Ok(None) };
+        let Some(key) = self.extreme_key(value, schema)? else { return Ok(None) };
         let mut params = function.params.clone();
         let is_there = Expr::IsNotNull(Box::new(value.clone()));
         params.filter = Some(Box::new(match params.filter.take() {
@@ -239,6 +239,15 @@ impl Order {
         params.distinct = false;
         params.null_treatment = Some(NullTreatment::RespectNulls);
         Ok(Some(Expr::AggregateFunction(AggregateFunction { func: first_value_udaf(), params })))
+    }
+
+    /// The key that `min` and `max` look at. The engine's own forget what is said of a `char(n)`, which is its own key where bytes order it.
+    fn extreme_key(&self, value: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+        let key = self.key(value, schema)?;
+        if key.is_none() && Kind::of_field(&value.to_field(schema)?.1) == Kind::Bpchar {
+            return Ok(Some(value.clone()));
+        }
+        Ok(key)
     }
 
     /// Keys of values that are compared with each other, which one of them decides.

@@ -34,12 +34,18 @@ pub(super) struct Strict<'a> {
 impl Strict<'_> {
     /// The plan with its literals typed.
     pub(super) fn apply(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let made = plan.transform_up_with_subqueries(|node| self.node(node))?;
-        if !made.transformed {
-            return Ok(made.data);
-        }
-        // What has become of another type is so for whoever reads it.
-        Ok(made.data.transform_up_with_subqueries(|node| node.recompute_schema().map(Transformed::yes))?.data)
+        let mut is_changed = false;
+        let made = plan.transform_up_with_subqueries(|node| {
+            // What has become of another type is so for whoever reads it.
+            let node = if is_changed { node.recompute_schema()? } else { node };
+            let made = self.node(node)?;
+            is_changed |= made.transformed;
+            match made.transformed {
+                true => made.data.recompute_schema().map(Transformed::yes),
+                false => Ok(Transformed::new_transformed(made.data, is_changed)),
+            }
+        })?;
+        Ok(made.data)
     }
 
     fn node(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -79,11 +85,19 @@ impl Strict<'_> {
         }
         let names = NamePreserver::new(&node);
         let is_sort = matches!(node, LogicalPlan::Sort(_));
-        node.map_expressions(|expression| {
+        let made = node.map_expressions(|expression| {
             let name = names.save(&expression);
             let made = expression.transform_up(|inner| self.expression(inner, &schema))?;
             Ok(if made.transformed && !is_sort { made.update_data(|made| name.restore(made)) } else { made })
-        })
+        })?;
+        match made.data {
+            // Its schema is not made anew with the others.
+            LogicalPlan::Values(values) if made.transformed => {
+                let again = LogicalPlanBuilder::values(values.values.clone()).and_then(LogicalPlanBuilder::build);
+                Ok(Transformed::yes(again.unwrap_or(LogicalPlan::Values(values))))
+            }
+            data => Ok(Transformed { data, ..made }),
+        }
     }
 
     fn expression(&self, expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -95,16 +109,16 @@ impl Strict<'_> {
                     }
                 }
                 let (changed, common) = self.case(&mut case, schema)?;
-                Ok(self.named(Expr::Case(case), common, changed))
+                self.named(Expr::Case(case), common, changed, schema)
             }
             Expr::ScalarFunction(ScalarFunction { func, mut args })
                 if matches!(func.name(), "coalesce" | "greatest" | "least") =>
             {
                 let what = func.name().to_uppercase();
                 let (changed, common) = self.same(args.iter_mut().collect(), schema, &what)?;
-                Ok(self.named(Expr::ScalarFunction(ScalarFunction { func, args }), common, changed))
+                self.named(Expr::ScalarFunction(ScalarFunction { func, args }), common, changed, schema)
             }
-            Expr::ScalarFunction(mut call) if sees_padding(call.func.name()) => {
+            Expr::ScalarFunction(mut call) if sees_padding(call.func.name()) || is_of_array(&call, schema)? => {
                 let changed = self.padded(call.args.iter_mut(), schema)?;
                 Ok(Transformed::new_transformed(Expr::ScalarFunction(call), changed))
             }
@@ -151,8 +165,9 @@ impl Strict<'_> {
     }
 
     fn case(&self, case: &mut Case, schema: &DFSchema) -> Result<(bool, Kind)> {
-        let branches = case.when_then_expr.iter_mut().map(|(_, then)| &mut **then);
-        let branches = branches.chain(case.else_expr.iter_mut().map(|otherwise| &mut **otherwise)).collect();
+        // The type of `ELSE` is looked at first, as in Postgres.
+        let otherwise = case.else_expr.iter_mut().map(|otherwise| &mut **otherwise);
+        let branches = otherwise.chain(case.when_then_expr.iter_mut().map(|(_, then)| &mut **then)).collect();
         self.same(branches, schema, "CASE")
     }
 
@@ -187,11 +202,14 @@ impl Strict<'_> {
     /// Values of `char(n)` with the spaces that they are held without.
     fn padded<'e>(&self, values: impl Iterator<Item = &'e mut Expr>, schema: &DFSchema) -> Result<bool> {
         let mut changed = false;
-        let Some(pad) = self.functions.get("rpad") else { return Ok(false) };
         for value in values {
             let (_, field) = value.to_field(schema)?;
-            let length = field.metadata().get(CHAR_LENGTH_KEY).and_then(|length| length.parse::<i32>().ok());
-            let Some(length) = length.filter(|_| !field.data_type().is_nested()) else { continue };
+            let (pad, held) = match field.data_type() {
+                DataType::List(item) => ("pilaster_padded", item),
+                _ => ("rpad", &field),
+            };
+            let length = held.metadata().get(CHAR_LENGTH_KEY).and_then(|length| length.parse::<i32>().ok());
+            let (Some(length), Some(pad)) = (length, self.functions.get(pad)) else { continue };
             let arguments = vec![std::mem::take(value), Expr::Literal(ScalarValue::Int32(Some(length)), None)];
             *value = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(pad), arguments));
             changed = true;
@@ -231,15 +249,15 @@ impl Strict<'_> {
 
 impl Strict<'_> {
     /// The engine gives a text where the type is one that it has no other for: a cast says which.
-    fn named(&self, expression: Expr, common: Kind, changed: bool) -> Transformed<Expr> {
-        let is_named = matches!(common, Kind::Json | Kind::Jsonb | Kind::Uuid | Kind::Varchar);
-        match self.functions.get(&format!("::{}", common.name())).filter(|_| is_named) {
-            Some(cast) => {
-                let call = ScalarFunction::new_udf(Arc::clone(cast), vec![expression]);
-                Transformed::yes(Expr::ScalarFunction(call))
-            }
-            None => Transformed::new_transformed(expression, changed),
-        }
+    fn named(&self, mut expression: Expr, common: Kind, changed: bool, schema: &DFSchema) -> Result<Transformed<Expr>> {
+        let is_named = match common {
+            Kind::Json | Kind::Jsonb | Kind::Uuid | Kind::Varchar => true,
+            // One of its branches may say that it is a varchar.
+            Kind::Text => kind_of(&expression, schema)? == Kind::Varchar,
+            _ => false,
+        };
+        let named = is_named && self.called(&format!("::{}", common.name()), &mut expression);
+        Ok(Transformed::new_transformed(expression, changed || named))
     }
 
     /// A number or a moment of another type as the common one.
@@ -274,6 +292,7 @@ fn sees_padding(name: &str) -> bool {
             | "!~"
             | "~*"
             | "!~*"
+            | "array_to_string"
             | "concat"
             | "concat_ws"
             | "format"
@@ -285,6 +304,14 @@ fn sees_padding(name: &str) -> bool {
             | "jsonb_build_array"
             | "jsonb_build_object"
     )
+}
+
+/// A cast of an array to a text, in which the elements keep their spaces.
+fn is_of_array(call: &ScalarFunction, schema: &DFSchema) -> Result<bool> {
+    match (call.func.name(), call.args.as_slice()) {
+        ("::text" | "::varchar", [value]) => Ok(matches!(kind_of(value, schema)?, Kind::Array(_))),
+        _ => Ok(false),
+    }
 }
 
 /// Postgres has neither of what has no order of use.
@@ -362,7 +389,11 @@ impl Strict<'_> {
                 let is_whole = matches!(kind_of(&value, &schema)?, Kind::Int2 | Kind::Int4 | Kind::Int8);
                 let is_numeric = *common == Kind::Numeric && is_whole;
                 let is_literal = is_literal && *common != Kind::Unknown && *common != Kind::Enum;
-                let is_changed = match is_literal || is_numeric {
+                let is_renamed = matches!(
+                    (*common, kind_of(&value, &schema)?),
+                    (Kind::Text, Kind::Varchar) | (Kind::Varchar, Kind::Text)
+                );
+                let is_changed = match is_literal || is_numeric || is_renamed {
                     true => self.cast(&mut value, *common, &schema)?,
                     false => self.widened(&mut value, *common, &schema)?,
                 };

@@ -27,15 +27,19 @@ use crate::{
 const SECONDS: u64 = 100;
 /// Statements over one schema before the next.
 const PER_SCHEMA: u64 = 4_000;
-/// How often a statement is made smaller, at most.
+/// How often a statement is made smaller, at most, and for how long.
 const SHRINKS_MAX: usize = 400;
+const SHRINK_TIME: Duration = Duration::from_secs(15);
 /// Faults that are shown.
-const SHOWN_MAX: usize = 20;
+const SHOWN_MAX: usize = 40;
+/// Of one kind.
+const SHOWN_OF_A_KIND: usize = 15;
 /// Statements at a time: one computes while another travels.
 const TOGETHER: usize = 4;
+/// Statements that are judged together.
+const SOME: usize = 64;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: it still finds faults; make sqlfuzz shows them"]
 async fn random_statements_are_answered_as_postgres_does() {
     let end = Instant::now() + Duration::from_secs(setting("FINDER_SECONDS").unwrap_or(SECONDS));
     let mut seed = setting("FINDER_SEED").unwrap_or(1);
@@ -45,23 +49,27 @@ async fn random_statements_are_answered_as_postgres_does() {
     while Instant::now() < end {
         let schema = if round % 2 == 0 { corpus() } else { random(seed) };
         let place = Place::open(&postgres, &format!("finder_{round}"), &schema).await;
-        let seeds = (seed..seed + PER_SCHEMA).take_while(|_| Instant::now() < end);
-        let verdicts = futures::stream::iter(seeds).map(|seed| {
-            let query = generate(seed, &schema);
-            let place = &place;
-            async move { (seed, place.verdict(&query).await, query) }
-        });
-        let mut verdicts = verdicts.buffered(TOGETHER);
-        while let Some((at, verdict, query)) = verdicts.next().await {
-            if let Verdict::Fault(kind, how) = &verdict
-                && tally.faults.len() < SHOWN_MAX
-            {
-                let (smallest, how) = place.smallest(&query, kind, how.clone()).await;
-                tally.faults.push(format!("seed {at}: {kind}: {how}\n{}", sql(&smallest)));
+        let seeds: Vec<u64> = (seed..seed + PER_SCHEMA).collect();
+        for some in seeds.chunks(SOME).take_while(|_| Instant::now() < end) {
+            let verdicts = futures::stream::iter(some).map(|seed| {
+                let query = generate(*seed, &schema);
+                let place = &place;
+                async move { (*seed, place.verdict(&query).await, query) }
+            });
+            // All are in before one is made smaller: an answer that nobody fetches holds up those behind it.
+            let verdicts: Vec<_> = verdicts.buffered(TOGETHER).collect().await;
+            for (at, verdict, query) in verdicts {
+                if let Verdict::Fault(kind, how) = &verdict
+                    && tally.shows(kind)
+                {
+                    let (smallest, how) = place.smallest(&query, kind, how.clone()).await;
+                    let fault = format!("seed {at}: {kind}: {how}\n{}", sql(&smallest));
+                    println!("{fault}\n");
+                    tally.faults.push(fault);
+                }
+                tally.add(verdict, &sql(&query));
             }
-            tally.add(verdict);
         }
-        drop(verdicts);
         seed += PER_SCHEMA;
         round += 1;
     }
@@ -148,11 +156,11 @@ impl Place {
     /// The smallest statement that has a fault of the same kind.
     async fn smallest(&self, query: &Query, kind: &str, how: String) -> (Query, String) {
         let (mut smallest, mut how) = (query.clone(), how);
-        let mut tries = 0;
+        let (mut tries, end) = (0, Instant::now() + SHRINK_TIME);
         'smaller: loop {
             for candidate in shrink(&smallest) {
                 tries += 1;
-                if tries > SHRINKS_MAX {
+                if tries > SHRINKS_MAX || Instant::now() > end {
                     break 'smaller;
                 }
                 if let Verdict::Fault(same, why) = self.verdict(&candidate).await
@@ -193,20 +201,34 @@ struct Tally {
     equal: u64,
     both_fail: u64,
     answered: u64,
-    refused: BTreeMap<String, u64>,
+    refused: BTreeMap<String, (u64, String)>,
+    kinds: BTreeMap<&'static str, usize>,
     listed: BTreeMap<&'static str, u64>,
     fault_count: u64,
     faults: Vec<String>,
 }
 
 impl Tally {
-    fn add(&mut self, verdict: Verdict) {
+    /// Whether one more fault of the kind is worth the time that it takes to make it small.
+    fn shows(&mut self, kind: &'static str) -> bool {
+        let shown = self.kinds.entry(kind).or_default();
+        *shown += 1;
+        *shown <= SHOWN_OF_A_KIND && self.faults.len() < SHOWN_MAX
+    }
+
+    fn add(&mut self, verdict: Verdict, text: &str) {
         match verdict {
             Verdict::Equal => self.equal += 1,
             Verdict::BothFail => self.both_fail += 1,
             Verdict::Answered => self.answered += 1,
             Verdict::Listed(key) => *self.listed.entry(key).or_default() += 1,
-            Verdict::Refused(why) => *self.refused.entry(why).or_default() += 1,
+            Verdict::Refused(why) => {
+                let (count, example) = self.refused.entry(why).or_insert_with(|| (0, text.to_owned()));
+                *count += 1;
+                if text.len() < example.len() {
+                    text.clone_into(example);
+                }
+            }
             Verdict::Fault(..) => self.fault_count += 1,
         }
     }
@@ -214,7 +236,7 @@ impl Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let refused: u64 = self.refused.values().sum();
+        let refused: u64 = self.refused.values().map(|(count, _)| count).sum();
         let listed: u64 = self.listed.values().sum();
         let all = self.equal + self.both_fail + self.answered + refused + listed + self.fault_count;
         writeln!(
@@ -223,9 +245,9 @@ impl std::fmt::Display for Tally {
             self.equal, self.both_fail, self.answered, self.listed, self.fault_count
         )?;
         let mut why: Vec<_> = self.refused.iter().collect();
-        why.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        for (why, count) in why.into_iter().take(30) {
-            writeln!(formatter, "  {count} refused: {why}")?;
+        why.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
+        for (why, (count, example)) in why.into_iter().take(30) {
+            writeln!(formatter, "  {count} refused: {why}: {example}")?;
         }
         Ok(())
     }

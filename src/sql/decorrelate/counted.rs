@@ -32,7 +32,9 @@ pub(super) fn counted(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             Expr::Exists(exists) if is_whole(&exists.subquery) => Ok(Transformed::yes(exists_by_count(exists)?)),
             Expr::InSubquery(member)
                 if is_filter
-                    && (is_whole(&member.subquery) || member.negated && asks_outside(&member.subquery.subquery)) =>
+                    && (is_whole(&member.subquery)
+                        || member.negated
+                            && (asks_outside(&member.subquery.subquery) || !member.expr.any_column_refs())) =>
             {
                 let value = outside(*member.expr, &schema)?;
                 let [column] = &member.subquery.subquery.schema().columns()[..] else {

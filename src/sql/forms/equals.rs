@@ -22,7 +22,7 @@ pub(super) fn rewrite(expression: &mut Expr) -> Option<Expr> {
             rewrite(expression)
         }
         Expr::Case { operand: None, conditions, else_result, .. } => {
-            let results = conditions.iter().map(|when| &when.result).chain(else_result.as_deref());
+            let results = else_result.as_deref().into_iter().chain(conditions.iter().map(|when| &when.result));
             // One branch tells the type of all.
             let branch = results.clone().find(|result| is_short(result))?.clone();
             Some(function("pilaster_said_like", vec![take(expression), branch]))

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::{
+    array::AsArray as _,
+    datatypes::{DataType, Field, FieldRef},
+};
 use chrono_tz::Tz;
 use datafusion::{
     common::{DataFusionError, Result as PlanResult, ScalarValue, internal_err},
@@ -225,7 +228,11 @@ impl Function {
             let field = Kind::Bpchar.field(&self.zone_name, digits);
             let mut metadata = field.metadata().clone();
             metadata.insert(CHAR_LENGTH_KEY.to_owned(), length.to_string());
-            return Arc::new(field.as_ref().clone().with_metadata(metadata));
+            let field = field.as_ref().clone().with_metadata(metadata);
+            return Arc::new(match chosen.result {
+                Kind::Array(_) => Field::new("", DataType::List(Arc::new(field.with_name("item"))), true),
+                _ => field,
+            });
         }
         // An enum's own name is its column's.
         let like = |kind: Kind| fields.iter().find(|field| Kind::of_field(field) == kind);
@@ -297,9 +304,11 @@ impl Function {
             });
         }
         let array = build(results, settled.field.data_type())?;
-        Ok(match is_scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0).map_err(failed)?),
-            false => ColumnarValue::Array(array),
+        Ok(match (is_scalar, array.data_type()) {
+            // Whole, since the engine's reader of one value forgets what the elements' field says.
+            (true, DataType::List(_)) => ColumnarValue::Scalar(ScalarValue::List(Arc::new(array.as_list().clone()))),
+            (true, _) => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0).map_err(failed)?),
+            (false, _) => ColumnarValue::Array(array),
         })
     }
 }

@@ -37,6 +37,7 @@ macro_rules! casts {
             rows("::text (enum[]) -> text", |_, a| written(a[0].list()?, |element| Ok(element.text()?.to_owned()))),
             rows("pilaster_varchar(varchar[], int8) -> varchar[]", |_, a| cut(a[0].list()?, a[1].int()?)),
             rows("pilaster_bpchar(bpchar[], int8) -> bpchar[]", |_, a| cut(a[0].list()?, a[1].int()?)),
+            rows("pilaster_padded(bpchar[], int4) -> text[]", |_, a| padded(a[0].list()?, a[1].int()?)),
             rows("pilaster_numeric(numeric[], int4, int4) -> numeric[]", |_, a| {
                 fitted(a[0].list()?, a[1].int()?, a[2].int()?)
             })
@@ -153,6 +154,16 @@ fn cut(array: &[Value<'_>], length: i64) -> Result<Value<'static>> {
         text => Ok(Value::owned(text.text()?.chars().take(length).collect::<String>())),
     };
     Ok(Value::List(array.iter().map(first).collect::<Result<_>>()?))
+}
+
+/// As `char(n)` is shown.
+fn padded(array: &[Value<'_>], length: i64) -> Result<Value<'static>> {
+    let length = usize::try_from(length).unwrap_or(0);
+    let shown = |element: &Value<'_>| match element {
+        Value::Null => Ok(Value::Null),
+        text => Ok(Value::owned(format!("{:length$}", text.text()?))),
+    };
+    Ok(Value::List(array.iter().map(shown).collect::<Result<_>>()?))
 }
 
 fn fitted(array: &[Value<'_>], precision: i64, scale: i64) -> Result<Value<'static>> {

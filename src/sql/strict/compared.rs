@@ -24,14 +24,15 @@ impl Strict<'_> {
         if let Some(made) = self.one_of(&parts, negated, schema)? {
             return Ok(Transformed::yes(made));
         }
+        let is_computed = parts.iter().skip(1).any(is_computed);
         match self.list_widths(&parts, schema)?.as_slice() {
-            [] => {}
-            [width] => {
+            [] if !is_computed => {}
+            [width] if !is_computed => {
                 for part in &mut parts {
                     changed |= self.cast(part, *width, schema)?;
                 }
             }
-            // Each beside the value in a type of their own.
+            // Each beside the value, perhaps in a type of their own.
             _ => {
                 let value = parts.remove(0);
                 let tests = parts.into_iter().map(|item| self.beside(value.clone(), Operator::Eq, item, schema));
@@ -165,6 +166,11 @@ impl Strict<'_> {
         let any = tests.reduce(Expr::or);
         Ok(any.map(|any| if negated { Expr::Not(Box::new(any)) } else { any }))
     }
+}
+
+/// Whether it is made of a row. The engine asks a list what it is without rows, and takes the answer of a `CASE` for all of them.
+fn is_computed(item: &Expr) -> bool {
+    !matches!(item, Expr::Column(_) | Expr::Literal(..)) && (item.any_column_refs() || item.contains_outer())
 }
 
 /// What both are to be before they are compared; none where the engine sees to that.

@@ -81,7 +81,7 @@ pub(super) const SCALARS: &str = "
     bool ({a} IS {DISTINCT|NOT DISTINCT} FROM {a})
     bool ({a} IS {NULL|NOT NULL})
     bool ({a} {IN|NOT IN} ({a}, {a}))
-    bool ({a} {BETWEEN|NOT BETWEEN|BETWEEN SYMMETRIC} {a} AND {a})
+    bool ({a} {BETWEEN|NOT BETWEEN|BETWEEN|NOT BETWEEN|BETWEEN|NOT BETWEEN|BETWEEN|NOT BETWEEN|BETWEEN|NOT BETWEEN|BETWEEN|BETWEEN SYMMETRIC} {a} AND {a})
     bool ({bool} {AND|OR} {bool})
     bool ({bool} {AND|OR} {bool})
     bool (NOT {bool})
@@ -251,7 +251,8 @@ pub(super) const AGGREGATES: &str = "
     numeric! avg({numeric})
     numeric! {stddev_samp|stddev_pop|var_samp|var_pop|stddev|variance}({int4})
     numeric! {stddev_samp|var_pop}({numeric})
-    float8! {sum|avg|stddev_samp|var_pop}({float8})
+    float8! {sum|avg}({float8})
+    numeric! round({stddev_samp|var_pop}({float8})::numeric, 2)
     float8! percentile_cont({0.25|0.5|0.9}) WITHIN GROUP (ORDER BY {float8})
 ";
 
