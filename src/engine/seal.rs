@@ -1,17 +1,20 @@
-//! Lists are made of the rows that a condition lets through. The engine moves them below the condition where they have fewer columns than
-//! the table, and fails in a row that nobody asks for.
+//! What must not be moved where the engine moves it. Lists are made of the rows that a condition lets through: below it, they fail in a row
+//! that nobody asks for. And a condition moved by the names of its columns finds another's where two have one name.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use datafusion::{
     common::{Result, tree_node::TreeNodeRecursion},
     config::ConfigOptions,
     execution::TaskContext,
-    physical_optimizer::{PhysicalOptimizerRule, projection_pushdown::ProjectionPushdown},
+    physical_optimizer::{
+        PhysicalOptimizerRule, filter_pushdown::FilterPushdown, projection_pushdown::ProjectionPushdown,
+    },
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
         coalesce_partitions::CoalescePartitionsExec,
         filter::FilterExec,
+        joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec},
         limit::{GlobalLimitExec, LocalLimitExec},
         projection::{ProjectionExec, try_embed_projection},
         repartition::RepartitionExec,
@@ -22,31 +25,40 @@ use datafusion::{
 
 use super::guard::may_fail;
 
-/// `rules` with conditions sealed where projections are moved.
+/// `rules` with conditions sealed where projections are moved, and with columns of one name where conditions are.
 pub(super) fn sealed(
     rules: &[Arc<dyn PhysicalOptimizerRule + Send + Sync>],
 ) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    let name = ProjectionPushdown::new().name().to_owned();
-    let seal = |rule: &Arc<dyn PhysicalOptimizerRule + Send + Sync>| match rule.name() == name {
-        true => Arc::new(SealedPushdown { inner: Arc::clone(rule) }) as _,
-        false => Arc::clone(rule),
+    let (lists, before, after) =
+        (ProjectionPushdown::new(), FilterPushdown::new(), FilterPushdown::new_post_optimization());
+    let seals = |rule: &Arc<dyn PhysicalOptimizerRule + Send + Sync>| -> Arc<dyn PhysicalOptimizerRule + Send + Sync> {
+        let inner = Arc::clone(rule);
+        match rule.name() {
+            name if name == lists.name() => Arc::new(Sealing { inner, seal: |plan| seal(plan, false) }),
+            name if name == before.name() || name == after.name() => Arc::new(Sealing { inner, seal: keep_apart }),
+            _ => inner,
+        }
     };
-    rules.iter().map(seal).collect()
+    rules.iter().map(seals).collect()
 }
 
-struct SealedPushdown {
+type Seal = fn(Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>;
+
+/// A rule that sees a plan with seals, which are gone after it.
+struct Sealing {
     inner: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+    seal: Seal,
 }
 
-impl fmt::Debug for SealedPushdown {
+impl fmt::Debug for Sealing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("SealedPushdown")
+        write!(formatter, "Sealing({})", self.inner.name())
     }
 }
 
-impl PhysicalOptimizerRule for SealedPushdown {
+impl PhysicalOptimizerRule for Sealing {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        open(self.inner.optimize(seal(plan, false)?, config)?)
+        open(self.inner.optimize((self.seal)(plan)?, config)?)
     }
 
     fn name(&self) -> &str {
@@ -56,6 +68,22 @@ impl PhysicalOptimizerRule for SealedPushdown {
     fn schema_check(&self) -> bool {
         self.inner.schema_check()
     }
+}
+
+/// Seals what has two columns of one name. A condition that is moved through it finds its columns by their names, and may find another's:
+/// in the swapped join of two tables that both have an `id`, one that asks whether the one is NULL asks it of the other.
+fn keep_apart(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    // A join itself tells its sides apart, if each of them can.
+    let is_join = plan.is::<HashJoinExec>() || plan.is::<NestedLoopJoinExec>() || plan.is::<SortMergeJoinExec>();
+    let is_twofold = !is_join && has_twins(&plan) || plan.children().into_iter().any(has_twins);
+    let plan = with_children(plan, keep_apart)?;
+    Ok(if is_twofold { Arc::new(Sealed(plan)) } else { plan })
+}
+
+fn has_twins(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let schema = plan.schema();
+    let mut names = HashSet::with_capacity(schema.fields().len());
+    !schema.fields().iter().all(|field| names.insert(field.name()))
 }
 
 /// Seals the conditions below lists that may fail, as far as a list may be moved.
@@ -96,7 +124,7 @@ fn with_children(
     if is_same { Ok(plan) } else { replace_children_if_necessary(plan, made) }
 }
 
-/// A condition that nothing is moved below. It is there while projections are moved, and never runs.
+/// What nothing is moved through. It is there while a rule runs, and never executes.
 #[derive(Debug)]
 struct Sealed(Arc<dyn ExecutionPlan>);
 

@@ -16,12 +16,12 @@ mod windows;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, DateTimeField, Distinct,
-    ExactNumberInfo, Expr, Fetch, Function, GroupByExpr, Interval, LimitClause, OrderByKind, Query, Select, SelectItem,
-    SetExpr, Subscript, TableFactor, TimezoneInfo, TrimWhereField, TypedString, UnaryOperator, Value, Values,
-    WindowFrameBound, WindowType,
+    ExactNumberInfo, Expr, Fetch, Function, GroupByExpr, Ident, Interval, LimitClause, OrderByKind, Query, Select,
+    SelectItem, SetExpr, SetOperator, SetQuantifier, Subscript, TableFactor, TimezoneInfo, TrimWhereField, TypedString,
+    UnaryOperator, Value, Values, WindowFrameBound, WindowType,
 };
 
-use self::make::{cast, function, int4, number, take, text};
+use self::make::{cast, function, int4, number, query_of, take, text};
 use crate::error::Result;
 
 use super::{collation::COLLATE, function::Kind, literal, type_names};
@@ -241,6 +241,9 @@ fn item_at(items: &[SelectItem], position: &Expr) -> Option<Expr> {
 pub(super) fn settle_query(query: &mut Query, is_outermost: bool) {
     if let SetExpr::Values(values) = &mut *query.body {
         settle_values(values);
+        if let Some(united) = united(values) {
+            *query.body = united;
+        }
     }
     if let Some(order) = &mut query.order_by
         && let OrderByKind::Expressions(expressions) = &mut order.kind
@@ -270,6 +273,35 @@ pub(super) fn settle_query(query: &mut Query, is_outermost: bool) {
         None => {}
     }
     sorts::settle(query, is_outermost);
+}
+
+/// `VALUES` with what has a type only among others, as a union: the engine finds no common type for the column then, or takes one that a
+/// value is not of.
+fn united(values: &mut Values) -> Option<SetExpr> {
+    let is_choice = |value: &Expr| match value {
+        Expr::Case { .. } => true,
+        Expr::Function(call) => {
+            let name = call.name.to_string();
+            matches!(name.as_str(), "coalesce" | "greatest" | "least" | "pilaster_said_like")
+        }
+        _ => false,
+    };
+    if values.rows.len() > UNITED_MAX || !values.rows.iter().flat_map(|row| row.iter()).any(is_choice) {
+        return None;
+    }
+    let rows = values.rows.iter_mut().map(|row| {
+        let items = row.iter_mut().enumerate().map(|(place, value)| SelectItem::ExprWithAlias {
+            expr: take(value),
+            alias: Ident::new(format!("column{}", place + 1)),
+        });
+        *query_of(items.collect()).body
+    });
+    rows.reduce(|left, right| SetExpr::SetOperation {
+        op: SetOperator::Union,
+        set_quantifier: SetQuantifier::All,
+        left: Box::new(left),
+        right: Box::new(right),
+    })
 }
 
 /// In `VALUES (date '2024-01-01'), ('2024-02-01')` what has no type takes that of the others in its column.
@@ -413,6 +445,8 @@ fn cast_to(expression: &mut Expr, data_type: &DataType) -> Option<Expr> {
 
 /// All fields of an interval, where none is named.
 const ALL_FIELDS: u64 = 0x7FFF;
+/// Rows of `VALUES` that are made a union, at most.
+const UNITED_MAX: usize = 100;
 
 /// `interval '…' day to second(3)` as `pg_attribute.atttypmod` has it; none where no field is named.
 fn interval_modifier(interval: &Interval) -> Option<u64> {

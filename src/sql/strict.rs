@@ -37,7 +37,14 @@ impl Strict<'_> {
         let mut is_changed = false;
         let made = plan.transform_up_with_subqueries(|node| {
             // What has become of another type is so for whoever reads it.
-            let node = if is_changed { node.recompute_schema()? } else { node };
+            let node = match node {
+                // The engine leaves it as it was.
+                LogicalPlan::Union(union) if is_changed => {
+                    LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?)
+                }
+                node if is_changed => node.recompute_schema()?,
+                node => node,
+            };
             let made = self.node(node)?;
             is_changed |= made.transformed;
             match made.transformed {
@@ -85,19 +92,11 @@ impl Strict<'_> {
         }
         let names = NamePreserver::new(&node);
         let is_sort = matches!(node, LogicalPlan::Sort(_));
-        let made = node.map_expressions(|expression| {
+        node.map_expressions(|expression| {
             let name = names.save(&expression);
             let made = expression.transform_up(|inner| self.expression(inner, &schema))?;
             Ok(if made.transformed && !is_sort { made.update_data(|made| name.restore(made)) } else { made })
-        })?;
-        match made.data {
-            // Its schema is not made anew with the others.
-            LogicalPlan::Values(values) if made.transformed => {
-                let again = LogicalPlanBuilder::values(values.values.clone()).and_then(LogicalPlanBuilder::build);
-                Ok(Transformed::yes(again.unwrap_or(LogicalPlan::Values(values))))
-            }
-            data => Ok(Transformed { data, ..made }),
-        }
+        })
     }
 
     fn expression(&self, expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {

@@ -89,7 +89,7 @@ impl Generator<'_> {
         }
         let (mut body, mut rows) = self.body(depth, wish);
         let columns = body.columns();
-        let is_clean = columns.iter().all(|(kind, is_noisy)| !is_noisy && *kind != Kind::Interval);
+        let is_clean = columns.iter().all(|(kind, is_noisy)| !is_noisy && *kind != Kind::Interval) && !body.has_sets();
         let mut order = Vec::new();
         let is_limited = is_clean && self.random.chance(if wish.is_top { 25 } else { 10 });
         let mut first = 0;
