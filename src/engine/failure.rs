@@ -97,6 +97,9 @@ fn from_execution(message: &str) -> Error {
     }
 }
 
+/// What is wrong with some `VALUES`.
+pub(super) const VALUES_DIFFER: &str = "a column of VALUES has values of several types";
+
 fn from_plan(message: &str) -> Error {
     if let Some(call) = unmatched_call(message) {
         return Error::new(Code::InvalidSql, format!("function {call} does not exist"))
@@ -114,8 +117,8 @@ fn from_plan(message: &str) -> Error {
             .with_sqlstate("42883")
             .with_hint(hint.unwrap_or_else(|| "check its name; docs/sql.md lists what there is".to_owned()));
     }
-    if message.contains("nconsistent metadata across values list") {
-        return Error::new(Code::InvalidSql, "a column of VALUES has values of several types")
+    if message.contains(VALUES_DIFFER) || message.contains("nconsistent metadata across values list") {
+        return Error::new(Code::InvalidSql, VALUES_DIFFER)
             .with_sqlstate("42804")
             .with_hint("a cast of each says which type is meant");
     }

@@ -21,6 +21,8 @@ use datafusion::{
     },
 };
 
+use super::seal::with_children;
+
 /// Before all rules that look at what is known of the rows.
 #[derive(Debug)]
 pub(super) struct FilledUp;
@@ -40,21 +42,19 @@ impl PhysicalOptimizerRule for FilledUp {
 }
 
 fn mended(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    let before: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().map(Arc::clone).collect();
-    if before.is_empty() {
-        return Ok(plan);
-    }
-    let mut made = before.iter().map(|child| mended(Arc::clone(child))).collect::<Result<Vec<_>>>()?;
-    if let (Some(join), [left, right]) = (join_type(&plan), made.as_mut_slice()) {
-        if matches!(join, JoinType::Right | JoinType::Full) {
+    let mut plan = with_children(plan, mended)?;
+    let mut sides: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().map(Arc::clone).collect();
+    if let (Some(join @ (JoinType::Left | JoinType::Right | JoinType::Full)), [left, right]) =
+        (join_type(&plan), sides.as_mut_slice())
+    {
+        if join != JoinType::Left {
             forget(left);
         }
-        if matches!(join, JoinType::Left | JoinType::Full) {
+        if join != JoinType::Right {
             forget(right);
         }
+        plan = replace_children_if_necessary(plan, sides)?;
     }
-    let is_same = before.iter().zip(&made).all(|(before, after)| Arc::ptr_eq(before, after));
-    let mut plan = if is_same { plan } else { replace_children_if_necessary(plan, made)? };
     // Its keys may be constants themselves.
     if plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| aggregate.group_expr().has_grouping_set()) {
         forget(&mut plan);

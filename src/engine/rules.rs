@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use datafusion::{
-    common::{Result, tree_node::Transformed},
-    logical_expr::{Expr, Filter, LogicalPlan, SortExpr, utils::split_conjunction},
+    common::{Result, plan_err, tree_node::Transformed},
+    logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan, SortExpr, utils::split_conjunction},
     optimizer::{
         ApplyOrder, OptimizerConfig, OptimizerRule, eliminate_duplicated_expr::EliminateDuplicatedExpr,
         push_down_filter::PushDownFilter,
@@ -12,17 +12,20 @@ use datafusion::{
     physical_optimizer::PhysicalOptimizerRule,
 };
 
-use super::{filled_up::FilledUp, seal::sealed};
+use super::{failure::VALUES_DIFFER, filled_up::FilledUp, seal::sealed};
 
 /// Rules over what a query means.
 pub(super) fn logical(rules: &[Arc<dyn OptimizerRule + Send + Sync>]) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let (duplicates, filters) = (EliminateDuplicatedExpr::new(), PushDownFilter::new());
-    let mend = |rule: &Arc<dyn OptimizerRule + Send + Sync>| match rule.name() {
-        name if name == duplicates.name() => Arc::new(Duplicates(Arc::clone(rule))) as _,
-        name if name == filters.name() => Arc::new(Conditions(Arc::clone(rule))) as _,
-        _ => Arc::clone(rule),
+    let (duplicates, conditions) = (EliminateDuplicatedExpr::new(), PushDownFilter::new());
+    let mend = |rule: &Arc<dyn OptimizerRule + Send + Sync>| -> Arc<dyn OptimizerRule + Send + Sync> {
+        let inner = Arc::clone(rule);
+        match rule.name() {
+            name if name == duplicates.name() => Arc::new(Mended { inner, rewrite: keys_once }),
+            name if name == conditions.name() => Arc::new(Mended { inner, rewrite: conditions_down }),
+            _ => inner,
+        }
     };
-    rules.iter().map(mend).collect()
+    rules.iter().map(mend).chain(std::iter::once(Arc::new(OneType) as _)).collect()
 }
 
 /// Rules over how it runs.
@@ -32,75 +35,78 @@ pub(super) fn physical(
     std::iter::once(Arc::new(FilledUp) as _).chain(sealed(rules)).collect()
 }
 
-/// A key that is there twice is there once. The engine's rule also leaves out keys of an order that it takes to follow from others, and is
-/// wrong about them.
+/// A rule of the engine with another way to rewrite a node, which may ask the rule itself.
 #[derive(Debug)]
-struct Duplicates(Arc<dyn OptimizerRule + Send + Sync>);
+struct Mended {
+    inner: Arc<dyn OptimizerRule + Send + Sync>,
+    rewrite: Rewrite,
+}
 
-impl OptimizerRule for Duplicates {
+type Rewrite = fn(&dyn OptimizerRule, LogicalPlan, &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>>;
+
+impl OptimizerRule for Mended {
     fn name(&self) -> &str {
-        self.0.name()
+        self.inner.name()
     }
 
     fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
+        self.inner.apply_order()
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        match plan {
-            LogicalPlan::Sort(mut sort) => {
-                let is_changed = keep_once(&mut sort.expr);
-                Ok(Transformed::new_transformed(LogicalPlan::Sort(sort), is_changed))
-            }
-            LogicalPlan::Aggregate(mut aggregate) => {
-                let mut is_changed = false;
-                // Another order is another name, but for what has one of its own.
-                for expression in &mut aggregate.aggr_expr {
-                    if let Expr::Alias(alias) = expression
-                        && let Expr::AggregateFunction(function) = &mut *alias.expr
-                    {
-                        is_changed |= keep_once(&mut function.params.order_by);
-                    }
-                }
-                let made = self.0.rewrite(LogicalPlan::Aggregate(aggregate), config)?;
-                Ok(Transformed { transformed: made.transformed || is_changed, ..made })
-            }
-            other => self.0.rewrite(other, config),
+        (self.rewrite)(self.inner.as_ref(), plan, config)
+    }
+}
+
+/// A key that is there twice is there once. The engine's rule also leaves out keys of an order that it takes to follow from others, and is
+/// wrong about them; and it fails over an aggregate whose order has a key twice.
+fn keys_once(
+    rule: &dyn OptimizerRule,
+    plan: LogicalPlan,
+    config: &dyn OptimizerConfig,
+) -> Result<Transformed<LogicalPlan>> {
+    match plan {
+        LogicalPlan::Sort(mut sort) => {
+            let is_changed = keep_once(&mut sort.expr);
+            Ok(Transformed::new_transformed(LogicalPlan::Sort(sort), is_changed))
         }
+        LogicalPlan::Aggregate(mut aggregate) => {
+            let mut is_changed = false;
+            // Another order is another name, but for what has one of its own.
+            for expression in &mut aggregate.aggr_expr {
+                if let Expr::Alias(alias) = expression
+                    && let Expr::AggregateFunction(function) = &mut *alias.expr
+                {
+                    is_changed |= keep_once(&mut function.params.order_by);
+                }
+            }
+            let made = rule.rewrite(LogicalPlan::Aggregate(aggregate), config)?;
+            Ok(Transformed { transformed: made.transformed || is_changed, ..made })
+        }
+        other => rule.rewrite(other, config),
     }
 }
 
 /// Whether a key was there twice.
 fn keep_once(keys: &mut Vec<SortExpr>) -> bool {
     let count = keys.len();
-    let mut kept: Vec<SortExpr> = Vec::with_capacity(count);
-    for key in keys.drain(..) {
-        if !kept.iter().any(|before| before.expr == key.expr) {
-            kept.push(key);
+    for key in std::mem::take(keys) {
+        if !keys.iter().any(|before| before.expr == key.expr) {
+            keys.push(key);
         }
     }
-    *keys = kept;
     keys.len() < count
 }
 
-/// Conditions move down. One that asks for no column stays above the aggregate that makes a row of none, which the engine takes to be a key.
-#[derive(Debug)]
-struct Conditions(Arc<dyn OptimizerRule + Send + Sync>);
-
-impl OptimizerRule for Conditions {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.0.apply_order()
-    }
-
-    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        match &plan {
-            LogicalPlan::Filter(filter) if rules_out_a_row_of_none(filter) => Ok(Transformed::no(plan)),
-            _ => self.0.rewrite(plan, config),
-        }
+/// Conditions move down. One that asks for no column stays above the aggregate that makes a row of none: the engine takes it for one on keys.
+fn conditions_down(
+    rule: &dyn OptimizerRule,
+    plan: LogicalPlan,
+    config: &dyn OptimizerConfig,
+) -> Result<Transformed<LogicalPlan>> {
+    match &plan {
+        LogicalPlan::Filter(filter) if rules_out_a_row_of_none(filter) => Ok(Transformed::no(plan)),
+        _ => rule.rewrite(plan, config),
     }
 }
 
@@ -108,4 +114,30 @@ fn rules_out_a_row_of_none(filter: &Filter) -> bool {
     let LogicalPlan::Aggregate(aggregate) = &*filter.input else { return false };
     let makes_a_row = aggregate.group_expr.iter().all(|group| matches!(group, Expr::GroupingSet(_)));
     makes_a_row && split_conjunction(&filter.predicate).into_iter().any(|condition| !condition.any_column_refs())
+}
+
+/// Refuses `VALUES` with a value that is of another type than its column. The engine reads a number of another scale as one of the column's.
+#[derive(Debug)]
+struct OneType;
+
+impl OptimizerRule for OneType {
+    fn name(&self) -> &'static str {
+        "one_type"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::TopDown)
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        let LogicalPlan::Values(values) = &plan else { return Ok(Transformed::no(plan)) };
+        let columns = values.schema.fields();
+        for (value, column) in values.values.iter().flat_map(|row| row.iter().zip(columns)) {
+            let data_type = value.get_type(&values.schema)?;
+            if data_type != *column.data_type() && !data_type.is_null() {
+                return plan_err!("{VALUES_DIFFER}");
+            }
+        }
+        Ok(Transformed::no(plan))
+    }
 }

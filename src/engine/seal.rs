@@ -111,7 +111,8 @@ fn open(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     with_children(plan, open)
 }
 
-fn with_children(
+/// The plan with what `make` makes of its children.
+pub(super) fn with_children(
     plan: Arc<dyn ExecutionPlan>,
     make: impl Fn(Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>,
 ) -> Result<Arc<dyn ExecutionPlan>> {

@@ -41,6 +41,7 @@ pub(super) fn decorrelate(plan: LogicalPlan) -> Result<LogicalPlan> {
             break;
         }
     }
+    let mut has_values = false;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Join(join) = node
             && let Some(inner) = subquery_of(&join.right)
@@ -51,7 +52,10 @@ pub(super) fn decorrelate(plan: LogicalPlan) -> Result<LogicalPlan> {
         node.apply_expressions(|expression| {
             expression.apply(|inner| {
                 match inner {
-                    Expr::ScalarSubquery(subquery) => is_joined_rightly(&subquery.subquery)?,
+                    Expr::ScalarSubquery(subquery) => {
+                        is_joined_rightly(&subquery.subquery)?;
+                        has_values = true;
+                    }
                     Expr::Exists(exists) => is_joined_rightly(&exists.subquery.subquery)?,
                     Expr::InSubquery(member) => is_joined_rightly(&member.subquery.subquery)?,
                     _ => {}
@@ -60,6 +64,9 @@ pub(super) fn decorrelate(plan: LogicalPlan) -> Result<LogicalPlan> {
             })
         })
     })?;
+    if !has_values {
+        return Ok(plan);
+    }
     let mut count = 0;
     Ok(plan.transform_up_with_subqueries(|node| renamed(node, &mut count))?.data)
 }

@@ -40,13 +40,7 @@ fn first_of_each(distinct: &DistinctOn, made: &mut usize) -> Result<LogicalPlan>
     };
     let keys: Vec<(&Expr, String)> = unique(&distinct.on_expr).into_iter().map(|key| (key, name("group"))).collect();
     let key_of = |value: &Expr| keys.iter().find(|(key, _)| *key == value).map(|(_, name)| column(name));
-    // A key that is there twice is a fault to the engine.
-    let mut sorts: Vec<Sort> = Vec::new();
-    for sort in distinct.sort_expr.iter().flatten() {
-        if !sorts.iter().any(|before| before.expr == sort.expr) {
-            sorts.push(sort.clone());
-        }
-    }
+    let sorts: &[Sort] = distinct.sort_expr.as_deref().unwrap_or_default();
     let mut firsts = Vec::new();
     let mut columns = Vec::with_capacity(distinct.select_expr.len());
     for (value, (relation, field)) in distinct.select_expr.iter().zip(distinct.schema.iter()) {
@@ -55,18 +49,14 @@ fn first_of_each(distinct: &DistinctOn, made: &mut usize) -> Result<LogicalPlan>
             Some(key) => key,
             None => {
                 let name = name("first");
-                firsts.push(first_value(value, sorts.clone()).alias(name.clone()));
+                firsts.push(first_value(value, sorts.to_vec()).alias(name.clone()));
                 column(&name)
             }
         };
         columns.push(shown.alias_qualified(relation.cloned(), field.name()));
     }
-    let mut by: Vec<Sort> = Vec::new();
-    for sort in &sorts {
-        if let Some(key) = key_of(&sort.expr) {
-            by.push(Sort::new(key, sort.asc, sort.nulls_first));
-        }
-    }
+    let by = sorts.iter().filter_map(|sort| Some(Sort::new(key_of(&sort.expr)?, sort.asc, sort.nulls_first)));
+    let by: Vec<Sort> = by.collect();
     let groups: Vec<Expr> = keys.iter().map(|(key, name)| (*key).clone().alias(name.clone())).collect();
     let grouped = LogicalPlanBuilder::new_from_arc(Arc::clone(&distinct.input)).aggregate(groups, firsts)?;
     let sorted = if by.is_empty() { grouped } else { grouped.sort(by)? };

@@ -22,9 +22,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use self::make::{cast, function, int4, number, query_of, take, text};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 
-use super::{collation::COLLATE, function::Kind, literal, type_names};
+use super::{collation::COLLATE, function::Kind, labels::folded, literal, type_names};
 
 /// To be called before what is inside the expression has been visited: a subquery that is compared with as a whole is not one value.
 pub(super) fn prepare(expression: &mut Expr) {
@@ -238,10 +238,10 @@ fn item_at(items: &[SelectItem], position: &Expr) -> Option<Expr> {
 }
 
 /// Nor are positions in `ORDER BY`; `FETCH FIRST n ROWS` is `LIMIT n`.
-pub(super) fn settle_query(query: &mut Query, is_outermost: bool) {
+pub(super) fn settle_query(query: &mut Query, is_outermost: bool) -> Result<()> {
     if let SetExpr::Values(values) = &mut *query.body {
         settle_values(values);
-        if let Some(united) = united(values) {
+        if let Some(united) = united(values)? {
             *query.body = united;
         }
     }
@@ -273,21 +273,21 @@ pub(super) fn settle_query(query: &mut Query, is_outermost: bool) {
         None => {}
     }
     sorts::settle(query, is_outermost);
+    Ok(())
 }
 
-/// `VALUES` with what has a type only among others, as a union: the engine finds no common type for the column then, or takes one that a
-/// value is not of.
-fn united(values: &mut Values) -> Option<SetExpr> {
-    let is_choice = |value: &Expr| match value {
-        Expr::Case { .. } => true,
-        Expr::Function(call) => {
-            let name = call.name.to_string();
-            matches!(name.as_str(), "coalesce" | "greatest" | "least" | "pilaster_said_like")
-        }
-        _ => false,
-    };
-    if values.rows.len() > UNITED_MAX || !values.rows.iter().flat_map(|row| row.iter()).any(is_choice) {
-        return None;
+/// `VALUES` with what has a type only among others, as a union: the engine takes a column's type before it has settled that.
+fn united(values: &mut Values) -> Result<Option<SetExpr>> {
+    if !values.rows.iter().flat_map(|row| row.iter()).any(|value| own::any(value, is_choice)) {
+        return Ok(None);
+    }
+    if values.rows.len() > UNITED_MAX {
+        let message = format!(
+            "VALUES chooses by CASE, COALESCE, GREATEST, LEAST or a subquery, and has more than {UNITED_MAX} rows"
+        );
+        return Err(Error::new(Code::StatementTooLarge, message)
+            .with_sqlstate("54001")
+            .with_hint("long lists belong in a parameter, as in unnest($values)"));
     }
     let rows = values.rows.iter_mut().map(|row| {
         let items = row.iter_mut().enumerate().map(|(place, value)| SelectItem::ExprWithAlias {
@@ -296,12 +296,31 @@ fn united(values: &mut Values) -> Option<SetExpr> {
         });
         *query_of(items.collect()).body
     });
-    rows.reduce(|left, right| SetExpr::SetOperation {
+    Ok(union_of(rows.collect()))
+}
+
+/// No deeper than need be.
+fn union_of(mut branches: Vec<SetExpr>) -> Option<SetExpr> {
+    let half = branches.len() / 2;
+    if half == 0 {
+        return branches.pop();
+    }
+    let rest = branches.split_off(half);
+    Some(SetExpr::SetOperation {
         op: SetOperator::Union,
         set_quantifier: SetQuantifier::All,
-        left: Box::new(left),
-        right: Box::new(right),
+        left: Box::new(union_of(branches)?),
+        right: Box::new(union_of(rest)?),
     })
+}
+
+/// Whether its type is the one that several values become.
+fn is_choice(value: &Expr) -> bool {
+    match value {
+        Expr::Case { .. } | Expr::Subquery(_) => true,
+        Expr::Function(call) => matches!(call.name.to_string().as_str(), "coalesce" | "greatest" | "least"),
+        _ => false,
+    }
 }
 
 /// In `VALUES (date '2024-01-01'), ('2024-02-01')` what has no type takes that of the others in its column.
@@ -360,18 +379,14 @@ fn cast_to(expression: &mut Expr, data_type: &DataType) -> Option<Expr> {
     let name = match data_type {
         DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
             let element = match &**element {
-                DataType::Custom(name, _) => match name.0.as_slice() {
-                    [name] if matches!(name.as_ident()?.value.as_str(), "name" | "bpchar") => &name.as_ident()?.value,
-                    _ => return None,
-                },
-                element => type_names::internal(element),
+                DataType::Custom(name, _) => folded(name.0.last()?.as_ident()?),
+                element => type_names::internal(element).to_owned(),
             };
             format!("{element}[]")
         }
         // An enum, if the source has one of the name.
         DataType::Custom(name, modifiers) if modifiers.is_empty() => {
-            let name = name.0.last()?.as_ident()?;
-            let known = if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
+            let known = folded(name.0.last()?.as_ident()?);
             let known = if known == "jsonpath" { "text".to_owned() } else { known };
             return Some(function(&format!("::{known}"), vec![take(expression)]));
         }
@@ -446,7 +461,7 @@ fn cast_to(expression: &mut Expr, data_type: &DataType) -> Option<Expr> {
 /// All fields of an interval, where none is named.
 const ALL_FIELDS: u64 = 0x7FFF;
 /// Rows of `VALUES` that are made a union, at most.
-const UNITED_MAX: usize = 100;
+const UNITED_MAX: usize = 1_000;
 
 /// `interval '…' day to second(3)` as `pg_attribute.atttypmod` has it; none where no field is named.
 fn interval_modifier(interval: &Interval) -> Option<u64> {

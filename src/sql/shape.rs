@@ -76,8 +76,10 @@ impl VisitorMut for Shaper<'_> {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         self.queries -= 1;
-        forms::settle_query(query, self.queries == 0);
-        ControlFlow::Continue(())
+        match forms::settle_query(query, self.queries == 0) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {

@@ -182,6 +182,10 @@ async fn a_statement_as_long_as_allowed_ends_nothing() {
         |count: u32, item: fn(u32) -> String, between: &str| (0..count).map(item).collect::<Vec<_>>().join(between);
     for sql in [
         format!("SELECT id FROM plans WHERE id IN ({})", list(9_000, |n| n.to_string(), ",")),
+        format!("SELECT id FROM plans WHERE id IN ({}, id + 1)", list(9_000, |n| n.to_string(), ",")),
+        format!("SELECT id FROM plans WHERE id NOT IN ({})", list(2_000, |n| format!("id + {n}"), ",")),
+        format!("VALUES {}", list(1_000, |n| format!("(coalesce({n}, 1))"), ",")),
+        format!("VALUES {}", list(2_000, |n| format!("(coalesce({n}, 1))"), ",")),
         format!("SELECT 1{} AS x", "+1".repeat(2_000)),
         format!("SELECT 1{} AS x", "+1".repeat(9_000)),
         format!("SELECT {} AS x", list(9_000, |_| "'a'".to_owned(), " || ")),

@@ -11,8 +11,9 @@ use datafusion::{
     },
     functions_window::row_number::row_number_udwf,
     logical_expr::{
-        Distinct, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, Subquery, Values, WindowFrame,
-        builder::unnest_with_options, case, expr::WindowFunction, lit, utils::split_conjunction_owned,
+        Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Sort, SortExpr, Subquery,
+        Values, WindowFrame, builder::unnest_with_options, case, expr::WindowFunction, lit,
+        utils::split_conjunction_owned,
     },
 };
 
@@ -318,7 +319,7 @@ fn listed(values: &Values, outer: &Outer, mode: Mode) -> Result<Option<Pushed>> 
         let mut chosen: Option<datafusion::logical_expr::conditional_expressions::CaseBuilder> = None;
         for (row, number) in values.values.iter().zip(0_i64..) {
             let Some(value) = row.get(index) else { return Ok(None) };
-            let value = outer.inside(value)?;
+            let value = unrounded(outer.inside(value)?, outer)?;
             chosen = Some(match chosen {
                 None => case(place.clone()).when(lit(number), value),
                 Some(mut builder) => builder.when(lit(number), value),
@@ -328,6 +329,15 @@ fn listed(values: &Values, outer: &Outer, mode: Mode) -> Result<Option<Pushed>> 
         columns.push(chosen.end()?.alias_qualified(relation.cloned(), field.name()));
     }
     below.then(|plan| plan.project(columns)).map(Some)
+}
+
+/// The value without the engine's cast to what it takes for the column's type, before the type of a `CASE` below is settled: the values
+/// of a column find a common type anew. A cast that a query asks for is of a call of the library's.
+fn unrounded(value: Expr, outer: &Outer) -> Result<Expr> {
+    let Expr::Cast(cast) = value else { return Ok(value) };
+    let is_asked_for = matches!(*cast.expr, Expr::ScalarFunction(_));
+    let is_of_decimals = cast.field.data_type().is_decimal() && cast.expr.get_type(outer.plan.schema())?.is_decimal();
+    Ok(if is_of_decimals && !is_asked_for { *cast.expr } else { Expr::Cast(cast) })
 }
 
 impl Pushed {

@@ -24,24 +24,31 @@ impl Strict<'_> {
         if let Some(made) = self.one_of(&parts, negated, schema)? {
             return Ok(Transformed::yes(made));
         }
-        let is_computed = parts.iter().skip(1).any(is_computed);
-        match self.list_widths(&parts, schema)?.as_slice() {
-            [] if !is_computed => {}
-            [width] if !is_computed => {
-                for part in &mut parts {
+        let value = parts.remove(0);
+        // What is made of the row is compared by itself, and so is each item where they are compared in several types.
+        let (mut alone, mut list): (Vec<Expr>, Vec<Expr>) = parts.into_iter().partition(is_computed);
+        let mut tests = Vec::new();
+        list.insert(0, value.clone());
+        match self.list_widths(&list, schema)?.as_slice() {
+            [] => {}
+            [width] => {
+                for part in &mut list {
                     changed |= self.cast(part, *width, schema)?;
                 }
             }
-            // Each beside the value, perhaps in a type of their own.
-            _ => {
-                let value = parts.remove(0);
-                let tests = parts.into_iter().map(|item| self.beside(value.clone(), Operator::Eq, item, schema));
-                let any = tests.collect::<Result<Vec<_>>>()?.into_iter().reduce(Expr::or).unwrap_or_default();
-                return Ok(Transformed::yes(if negated { Expr::Not(Box::new(any)) } else { any }));
-            }
+            _ => alone.extend(list.drain(1..)),
         }
-        let value = parts.remove(0);
-        let made = Expr::InList(InList { expr: Box::new(value), list: parts, negated });
+        let first = list.remove(0);
+        changed |= !alone.is_empty();
+        if !list.is_empty() {
+            tests.push(Expr::InList(InList { expr: Box::new(first), list, negated: negated && alone.is_empty() }));
+        }
+        for item in alone {
+            tests.push(self.beside(value.clone(), Operator::Eq, item, schema)?);
+        }
+        let is_list = matches!(tests.as_slice(), [Expr::InList(_)]);
+        let made = any_of(tests).unwrap_or_default();
+        let made = if negated && !is_list { Expr::Not(Box::new(made)) } else { made };
         Ok(Transformed::new_transformed(made, changed))
     }
 
@@ -163,9 +170,18 @@ impl Strict<'_> {
         let tests = list.iter().map(|item| {
             Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(equal), vec![value.clone(), item.clone()]))
         });
-        let any = tests.reduce(Expr::or);
-        Ok(any.map(|any| if negated { Expr::Not(Box::new(any)) } else { any }))
+        Ok(any_of(tests.collect()).map(|any| if negated { Expr::Not(Box::new(any)) } else { any }))
     }
+}
+
+/// One or another of them, no deeper than need be.
+fn any_of(mut tests: Vec<Expr>) -> Option<Expr> {
+    let half = tests.len() / 2;
+    if half == 0 {
+        return tests.pop();
+    }
+    let rest = tests.split_off(half);
+    Some(any_of(tests)?.or(any_of(rest)?))
 }
 
 /// Whether it is made of a row. The engine asks a list what it is without rows, and takes the answer of a `CASE` for all of them.

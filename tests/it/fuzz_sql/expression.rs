@@ -199,12 +199,8 @@ impl Generator<'_> {
             let starts = ["UNBOUNDED PRECEDING", "1 PRECEDING", "CURRENT ROW", "3 PRECEDING"];
             let ends = ["CURRENT ROW", "1 FOLLOWING", "UNBOUNDED FOLLOWING", "2 FOLLOWING"];
             let unit = *self.random.pick(&["ROWS", "ROWS", "ROWS", "GROUPS"]);
-            let excluded = match self.random.chance(4) {
-                true => *self.random.pick(&[" EXCLUDE CURRENT ROW", " EXCLUDE TIES"]),
-                false => "",
-            };
             let (start, end) = (self.random.pick(&starts), self.random.pick(&ends));
-            pieces.push(Piece::Text(format!(" {unit} BETWEEN {start} AND {end}{excluded}")));
+            pieces.push(Piece::Text(format!(" {unit} BETWEEN {start} AND {end}")));
         }
         pieces.push(Piece::Text(")".into()));
     }

@@ -81,7 +81,7 @@ pub(super) const SCALARS: &str = "
     bool ({a} IS {DISTINCT|NOT DISTINCT} FROM {a})
     bool ({a} IS {NULL|NOT NULL})
     bool ({a} {IN|NOT IN} ({a}, {a}))
-    bool ({a} {BETWEEN|NOT BETWEEN|BETWEEN|NOT BETWEEN|BETWEEN|NOT BETWEEN|BETWEEN|NOT BETWEEN|BETWEEN|NOT BETWEEN|BETWEEN|BETWEEN SYMMETRIC} {a} AND {a})
+    bool ({a} {BETWEEN|NOT BETWEEN} {a} AND {a})
     bool ({bool} {AND|OR} {bool})
     bool ({bool} {AND|OR} {bool})
     bool (NOT {bool})
