@@ -8,12 +8,12 @@
 
 mod catalog;
 mod failure;
-mod filled_up;
 mod gate;
 mod guard;
 mod guard_plan;
 mod interrupt;
 mod interval;
+mod not_constant;
 mod rules;
 mod run;
 mod runtime;

@@ -12,7 +12,7 @@ use datafusion::{
     physical_optimizer::PhysicalOptimizerRule,
 };
 
-use super::{failure::VALUES_DIFFER, filled_up::FilledUp, seal::sealed};
+use super::{failure::VALUES_DIFFER, not_constant::NotConstant, seal::sealed};
 
 /// Rules over what a query means.
 pub(super) fn logical(rules: &[Arc<dyn OptimizerRule + Send + Sync>]) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -32,7 +32,7 @@ pub(super) fn logical(rules: &[Arc<dyn OptimizerRule + Send + Sync>]) -> Vec<Arc
 pub(super) fn physical(
     rules: &[Arc<dyn PhysicalOptimizerRule + Send + Sync>],
 ) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    std::iter::once(Arc::new(FilledUp) as _).chain(sealed(rules)).collect()
+    std::iter::once(Arc::new(NotConstant) as _).chain(sealed(rules)).collect()
 }
 
 /// A rule of the engine with another way to rewrite a node, which may ask the rule itself.

@@ -1,5 +1,6 @@
-//! What is filled up with NULL. A column that is the same in every row is not after an outer join that fills its side up, nor after
-//! grouping sets that leave it out, but the engine takes it to be: it then leaves the column out of an order.
+//! What does not stay the same. A column that has one value in every row of its input may have others after it: an outer join fills its
+//! side up with NULL, grouping sets leave it out, another branch of a union has a value of its own. The engine takes it for constant all
+//! the same, and leaves it out of an order; the branches of a union even tell each other which rows are not worth looking at.
 
 use std::{fmt, sync::Arc};
 
@@ -10,14 +11,14 @@ use datafusion::{
     physical_expr::EquivalenceProperties,
     physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{
-        DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties as _, PhysicalExpr, PlanProperties,
-        SendableRecordBatchStream,
+        DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
         aggregates::AggregateExec,
         execution_plan::CardinalityEffect,
         filter_pushdown::{ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation},
         joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec},
         replace_children_if_necessary,
         statistics::{ChildStats, StatisticsArgs},
+        union::UnionExec,
     },
 };
 
@@ -25,15 +26,15 @@ use super::seal::with_children;
 
 /// Before all rules that look at what is known of the rows.
 #[derive(Debug)]
-pub(super) struct FilledUp;
+pub(super) struct NotConstant;
 
-impl PhysicalOptimizerRule for FilledUp {
+impl PhysicalOptimizerRule for NotConstant {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         mended(plan)
     }
 
     fn name(&self) -> &'static str {
-        "filled_up"
+        "not_constant"
     }
 
     fn schema_check(&self) -> bool {
@@ -55,8 +56,8 @@ fn mended(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         }
         plan = replace_children_if_necessary(plan, sides)?;
     }
-    // Its keys may be constants themselves.
-    if plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| aggregate.group_expr().has_grouping_set()) {
+    let has_sets = |aggregate: &AggregateExec| aggregate.group_expr().has_grouping_set();
+    if plan.is::<UnionExec>() || plan.downcast_ref().is_some_and(has_sets) {
         forget(&mut plan);
     }
     Ok(plan)
@@ -74,7 +75,8 @@ fn forget(side: &mut Arc<dyn ExecutionPlan>) {
     *side = Arc::new(Forgetful::new(Arc::clone(side)));
 }
 
-/// Its input, of which no column is known to be constant.
+/// Its input, of which nothing is known: neither constants nor an order. A sort above it stays there, since below it would leave out what
+/// the input knows to be constant.
 #[derive(Clone, Debug)]
 struct Forgetful {
     input: Arc<dyn ExecutionPlan>,
@@ -83,8 +85,7 @@ struct Forgetful {
 
 impl Forgetful {
     fn new(input: Arc<dyn ExecutionPlan>) -> Self {
-        let orders = input.equivalence_properties().oeq_class().iter().cloned();
-        let known = EquivalenceProperties::new_with_orderings(input.schema(), orders);
+        let known = EquivalenceProperties::new(input.schema());
         let properties = PlanProperties::clone(input.properties()).with_eq_properties(known);
         Self { input, properties: Arc::new(properties) }
     }
@@ -103,10 +104,6 @@ impl ExecutionPlan for Forgetful {
 
     fn properties(&self) -> &Arc<PlanProperties> {
         &self.properties
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
