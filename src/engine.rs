@@ -253,22 +253,16 @@ impl Prepared {
     }
 }
 
-/// The columns as a client sees them: under the names that are shown, and without the unsigned integers in which the engine counts
-/// and ranks, which Postgres does not have.
+/// The columns as a client sees them: under the names that are shown.
 ///
 /// Batches are made so when they leave, not by a projection on top of the plan: one that computes is spread over the threads, and
 /// the order of the rows below it is lost.
 fn shown(schema: &SchemaRef) -> SchemaRef {
-    let is_shown = |field: &Arc<Field>| {
-        shown_name(field.name()).len() == field.name().len() && !field.data_type().is_unsigned_integer()
-    };
+    let is_shown = |field: &Arc<Field>| shown_name(field.name()).len() == field.name().len();
     if schema.fields().iter().all(is_shown) {
         return Arc::clone(schema);
     }
-    let show = |field: &Arc<Field>| {
-        let shown = field.as_ref().clone().with_name(shown_name(field.name()));
-        Arc::new(if field.data_type().is_unsigned_integer() { shown.with_data_type(DataType::Int64) } else { shown })
-    };
+    let show = |field: &Arc<Field>| Arc::new(field.as_ref().clone().with_name(shown_name(field.name())));
     let fields: Vec<_> = schema.fields().iter().map(show).collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }

@@ -142,8 +142,15 @@ impl Alike<'_> {
     /// Groups by the keys; the value of a group is that of its first row.
     fn grouped(&self, aggregate: &Aggregate, made: &mut usize) -> Result<Option<LogicalPlan>> {
         let schema = aggregate.input.schema();
-        let follows = following(&aggregate.group_expr, schema);
-        let keys = aggregate.group_expr.iter().zip(&follows).map(|(group, follows)| {
+        // The columns are of each group once.
+        let mut all: Vec<Expr> = Vec::with_capacity(aggregate.group_expr.len());
+        for group in &aggregate.group_expr {
+            if !all.contains(group) {
+                all.push(group.clone());
+            }
+        }
+        let follows = following(&all, schema);
+        let keys = all.iter().zip(&follows).map(|(group, follows)| {
             // It has no key of its own, and as many values as what it follows from. Others are known by their keys all the same: what the
             // engine says of an aggregate's columns is not always so; see `dependencies`.
             let is_json = group.to_field(schema).is_ok_and(|(_, field)| Kind::of_field(&field) == Kind::Json);
@@ -159,7 +166,7 @@ impl Alike<'_> {
         let mut groups = Vec::new();
         let mut values = Vec::new();
         let mut columns = Vec::new();
-        for ((group, key), (relation, field)) in aggregate.group_expr.iter().zip(keys).zip(aggregate.schema.iter()) {
+        for ((group, key), (relation, field)) in all.iter().zip(keys).zip(aggregate.schema.iter()) {
             if matches!(key, Key::Itself) {
                 groups.push(group.clone());
                 columns.push(Expr::Column(Column::new(relation.cloned(), field.name())));
@@ -181,7 +188,7 @@ impl Alike<'_> {
             values.push(first.alias(name.clone()));
             columns.push(Expr::Column(Column::new_unqualified(name)).alias_qualified(relation.cloned(), field.name()));
         }
-        let rest = aggregate.schema.columns().into_iter().skip(aggregate.group_expr.len()).map(Expr::Column);
+        let rest = aggregate.schema.columns().into_iter().skip(all.len()).map(Expr::Column);
         columns.extend(rest);
         values.extend(aggregate.aggr_expr.iter().cloned());
         let plan = LogicalPlanBuilder::new_from_arc(Arc::clone(&aggregate.input)).aggregate(groups, values)?;

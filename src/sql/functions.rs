@@ -7,7 +7,10 @@ use datafusion::{
     execution::{FunctionRegistry, SessionState},
 };
 
-use super::{aggregates, branches, collation, marks, ntile, percentile::percentile_cont, single, spread, temporal};
+use super::{
+    aggregates, branches, collation, marks, ntile, percentile::percentile_cont, signed, single, spread,
+    string_agg::string_agg, temporal,
+};
 
 /// Names that the engine's library brings and that no query may use: they tell about the process rather than the data.
 const HIDDEN_SCALARS: &[&str] = &["version", "arrow_metadata"];
@@ -115,7 +118,11 @@ pub fn install_functions(state: &mut SessionState) -> Result<()> {
     state.register_udaf(Arc::new(aggregates::sum()))?;
     state.register_udaf(Arc::new(aggregates::wide_sum()))?;
     state.register_udaf(Arc::new(single::single()))?;
-    state.register_udwf(Arc::new(ntile::ntile()))?;
+    state.register_udaf(Arc::new(signed::regr_count()))?;
+    state.register_udaf(Arc::new(string_agg()))?;
+    for function in signed::windows().into_iter().chain([ntile::ntile()]) {
+        state.register_udwf(Arc::new(function))?;
+    }
     for function in spread::functions() {
         state.register_udaf(Arc::new(function))?;
     }

@@ -23,7 +23,7 @@ use datafusion::{
 use num_bigint::BigInt;
 
 use super::function::no_function;
-use super::library::decimal::{decimal, divided, power_of_ten, wide};
+use super::library::decimal::{decimal, divided, power_of_ten, quotient_scale, root, wide};
 
 const DIGITS_MAX: u8 = 76;
 /// Digits behind the point, where there is room: as many as Postgres gives to what is not tiny.
@@ -191,7 +191,18 @@ impl Exact {
             Some(more) => divided(&raise(more), &divisor),
             None => divided(&deviation, &(&divisor * power_of_ten(behind - digits))),
         };
-        let value = if self.is_root { quotient(scale * 2).sqrt() } else { quotient(scale) };
+        let value = match self.is_root {
+            // Postgres draws the root of the variance as it would show it.
+            true => {
+                let shown = quotient_scale(&deviation, behind, &divisor);
+                let variance = quotient(shown);
+                root(&match (scale * 2).checked_sub(shown) {
+                    Some(more) => variance * power_of_ten(more),
+                    None => divided(&variance, &power_of_ten(shown - scale * 2)),
+                })
+            }
+            false => quotient(scale),
+        };
         let made = decimal(&value, scale).map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(made.rescaled(self.scale))
     }

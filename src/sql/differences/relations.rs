@@ -33,8 +33,7 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     ),
     unsupported(
         "orders-side-by-side",
-        "several aggregates of text with orders of their own, `string_agg(x, ',' ORDER BY y), string_agg(x, ',' ORDER BY z)`, and windows \
-         whose orders differ in a `COLLATE` that means the same",
+        "windows of one `SELECT` whose orders differ in a `COLLATE` that means the same",
         "has each in its order",
         "is refused: 0A000",
         "one of them in a subquery of its own",

@@ -76,7 +76,11 @@ fn ordered(name: &str, value: Expr, order: Option<OrderByKind>, alias: Option<&I
                 sort.expr = value.clone();
             }
         }
-        list.clauses = vec![FunctionArgumentClause::OrderBy(order)];
+        // A constant would be read as a position.
+        order.retain(|sort| !matches!(sort.expr, Expr::Value(_)));
+        if !order.is_empty() {
+            list.clauses = vec![FunctionArgumentClause::OrderBy(order)];
+        }
     }
     call
 }

@@ -126,7 +126,7 @@ impl Generator<'_> {
         depth: usize,
         is_noisy: bool,
     ) -> Option<Expression> {
-        let is_total = place.scope.total.is_some();
+        let is_total = self.total(place).is_some();
         let needs_total = |form: &Form| form.parts.iter().any(|part| matches!(part, Part::Window("total" | "rows")));
         let fits = |form: &&Form| form.kind == kind && form.is_noisy == is_noisy && (is_total || !needs_total(form));
         let fitting: Vec<&Form> = forms.iter().filter(fits).collect();
@@ -157,6 +157,11 @@ impl Generator<'_> {
         Some(Expression { kind, is_noisy, pieces })
     }
 
+    /// What orders the rows, where a window may ask for it.
+    fn total(&self, place: Place<'_>) -> Option<Vec<String>> {
+        place.scope.total.clone().filter(|_| place.scope.is_keyed || !self.has_loose_window)
+    }
+
     /// What stands behind OVER.
     fn window(&mut self, pieces: &mut Vec<Piece>, place: Place<'_>, window: &str) {
         let mut push = |text: &str| pieces.push(Piece::Text(text.to_owned()));
@@ -167,7 +172,7 @@ impl Generator<'_> {
             pieces.push(Piece::Child(self.tamed(place, kind, 0)));
             pieces.push(Piece::Text(" ".into()));
         }
-        let total = place.scope.total.clone();
+        let total = self.total(place);
         let (is_range, is_rows) = match window {
             "any" if self.random.chance(40) => return pieces.push(Piece::Text(")".into())),
             "frame" if self.random.chance(25) || total.is_none() => (self.random.chance(60), false),
@@ -190,6 +195,7 @@ impl Generator<'_> {
             pieces.push(Piece::Text("1".into()));
         }
         if matches!(window, "total" | "rows") || is_rows {
+            self.has_loose_window |= !place.scope.is_keyed;
             for key in total.unwrap_or_default() {
                 pieces.push(Piece::Text(", ".into()));
                 pieces.push(Piece::Column(key));

@@ -10,7 +10,14 @@ pub(super) const ORDERS: [&str; 6] = ["", "", " DESC", " NULLS FIRST", " DESC NU
 
 /// A random statement over the schema's tables; the same for the same seed.
 pub(crate) fn generate(seed: u64, schema: &Schema) -> Query {
-    let mut generator = Generator { random: Random::new(seed), schema, names: 0, named: Vec::new(), outer: None };
+    let mut generator = Generator {
+        random: Random::new(seed),
+        schema,
+        names: 0,
+        named: Vec::new(),
+        outer: None,
+        has_loose_window: false,
+    };
     generator.query(2, &Wish { is_top: true, ..Wish::default() }).0
 }
 
@@ -31,6 +38,8 @@ pub(super) struct Scope {
     pub(super) variables: Vec<Variable>,
     /// What orders the rows so that only equal ones may change places.
     pub(super) total: Option<Vec<String>>,
+    /// Whether that tells each row from all others.
+    pub(super) is_keyed: bool,
     pub(super) row_count: usize,
 }
 
@@ -68,6 +77,8 @@ pub(super) struct Generator<'a> {
     pub(super) named: Vec<(String, Vec<(Kind, bool)>, usize)>,
     /// What a correlated subquery may read.
     pub(super) outer: Option<Scope>,
+    /// Whether the SELECT has a window that equal rows have no order in. Those of two windows would not meet in the same rows.
+    pub(super) has_loose_window: bool,
 }
 
 impl Generator<'_> {
@@ -167,7 +178,9 @@ impl Generator<'_> {
         } else {
             let has_windows = self.random.chance(30) && !scope.variables.is_empty();
             let place = Place { has_windows, ..row };
+            let had_loose_window = std::mem::take(&mut self.has_loose_window);
             select.items = self.items(place, wish);
+            self.has_loose_window = had_loose_window;
             let is_distinct = select.items.iter().all(|item| !item.is_noisy && item.kind != Kind::Interval);
             if is_distinct && self.random.chance(12) {
                 select.distinct = Distinct::Yes;
@@ -278,6 +291,7 @@ impl Generator<'_> {
             };
             scope.variables.extend(other.variables);
             scope.total = scope.total.zip(other.total).map(|(left, right)| [left, right].concat());
+            scope.is_keyed &= other.is_keyed;
             scope.row_count = match &on {
                 On::Nothing => product,
                 _ => (product / 4).min(ROWS_MAX).max(scope.row_count),
@@ -334,7 +348,7 @@ impl Generator<'_> {
             is_unique: column.is_key && keys.len() == 1,
         };
         let variables = table.columns.iter().map(variable).collect();
-        let scope = Scope { variables, total: Some(keys.clone()), row_count: table.row_count };
+        let scope = Scope { variables, total: Some(keys.clone()), is_keyed: true, row_count: table.row_count };
         (Source::Named(format!("{} AS {alias}", table.name)), scope)
     }
 
@@ -360,5 +374,5 @@ fn scope_of(alias: &str, columns: &[(Kind, bool)], row_count: usize) -> Scope {
         .collect();
     let is_total = columns.len() <= 5 && columns.iter().all(|(kind, is_noisy)| !is_noisy && *kind != Kind::Interval);
     let total = is_total.then(|| variables.iter().map(|variable| variable.text.clone()).collect());
-    Scope { variables, total, row_count }
+    Scope { variables, total, is_keyed: false, row_count }
 }

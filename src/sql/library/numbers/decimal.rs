@@ -66,6 +66,32 @@ pub(in crate::sql) fn divided(dividend: &BigInt, divisor: &BigInt) -> BigInt {
     if dividend.sign() == divisor.sign() { quotient + 1 } else { quotient - 1 }
 }
 
+/// The square root, rounded.
+pub(in crate::sql) fn root(square: &BigInt) -> BigInt {
+    let root = square.sqrt();
+    if square - &root * &root > root { root + 1 } else { root }
+}
+
+/// Digits behind the point that Postgres gives to `dividend` / 10^`scale` / `divisor`: sixteen significant ones at least, as it estimates
+/// by the leading groups of four digits. Source: PostgreSQL, `numeric.c`, `select_div_scale`.
+pub(in crate::sql) fn quotient_scale(dividend: &BigInt, scale: u32, divisor: &BigInt) -> u32 {
+    let (left, right) = (leading_group(dividend, scale), leading_group(divisor, 0));
+    let weight = left.1 - right.1 - i64::from(left.0 <= right.0);
+    u32::try_from(16 - 4 * weight).unwrap_or(0).max(scale).min(1000)
+}
+
+/// The first group of four digits that is not zero, and how many groups stand between it and the point.
+fn leading_group(unscaled: &BigInt, scale: u32) -> (u32, i64) {
+    let digits = unscaled.magnitude().to_string();
+    if digits == "0" {
+        return (0, 0);
+    }
+    let exponent = i64::try_from(digits.len()).unwrap_or(i64::MAX) - 1 - i64::from(scale);
+    let length = usize::try_from(exponent.rem_euclid(4)).unwrap_or(0) + 1;
+    let group = format!("{digits:0<4}").get(..length).and_then(|group| group.parse().ok()).unwrap_or(0);
+    (group, exponent.div_euclid(4))
+}
+
 /// Both with the same scale, which is the larger one.
 pub(in crate::sql) fn aligned(left: Decimal, right: Decimal) -> (BigInt, BigInt, u8) {
     let scale = left.scale.max(right.scale);

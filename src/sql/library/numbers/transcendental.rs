@@ -9,7 +9,8 @@ use num_bigint::{BigInt, Sign};
 
 use super::{
     decimal::{
-        DIGITS_MAX, decimal, digits, divided, division_by_zero, fit, literal, literal_int, power_of_ten, too_wide, wide,
+        DIGITS_MAX, decimal, digits, divided, division_by_zero, fit, literal, literal_int, power_of_ten, root,
+        too_wide, wide,
     },
     fixed::Fixed,
 };
@@ -36,9 +37,7 @@ pub(super) fn sqrt(value: Decimal) -> Result<Decimal> {
     let weight = Groups::of(value).weight * GROUP / 2 + 1;
     let scale = shown(SIGNIFICANT - weight, &[value]);
     let square = wide(value.unscaled) * power_of_ten(2 * scale - u32::from(value.scale));
-    let root = square.sqrt();
-    let rest = square - &root * &root;
-    decimal(&(if rest > root { root + 1 } else { root }), scale)
+    decimal(&root(&square), scale)
 }
 
 pub(super) fn exp(value: Decimal) -> Result<Decimal> {
