@@ -17,6 +17,7 @@ pub mod differences;
 mod elements;
 mod enums;
 mod extremes;
+mod float_key;
 mod forms;
 mod function;
 mod functions;

@@ -242,16 +242,25 @@ where
             }
         }
     }
+    if results.values().iter().any(|value| value.is_not_a_number()) {
+        let of_one_sign = |value: T::Native| if value.is_not_a_number() { T::Native::NOT_A_NUMBER } else { value };
+        return Ok(Arc::new(results.unary::<_, T>(of_one_sign)));
+    }
     Ok(computed)
 }
 
 /// What both widths of floats can say of themselves.
 trait Float: Copy + PartialEq {
+    /// The one that is greater than all numbers: with a sign it would be less.
+    const NOT_A_NUMBER: Self;
+
     fn is_unbounded(self) -> bool;
     fn is_not_a_number(self) -> bool;
 }
 
 impl Float for f32 {
+    const NOT_A_NUMBER: Self = Self::NAN;
+
     fn is_unbounded(self) -> bool {
         self.is_infinite()
     }
@@ -262,6 +271,8 @@ impl Float for f32 {
 }
 
 impl Float for f64 {
+    const NOT_A_NUMBER: Self = Self::NAN;
+
     fn is_unbounded(self) -> bool {
         self.is_infinite()
     }

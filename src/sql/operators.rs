@@ -129,7 +129,10 @@ impl PostgresOperators {
             (Date32, Interval(_)) => of(moment(first), second.clone()),
             (Interval(_), Date32) if operation == Operation::Add => of(first.clone(), moment(second)),
             (Date32, Date32) if operation == Operation::Subtract => {
-                Expr::Cast(Cast::new(Box::new(of(first.clone(), second.clone())), DataType::Int32))
+                // Of days, not of dates: the engine takes the difference of those for an elapsed time where it looks for what rules rows out.
+                let cast = |value: Expr, to: DataType| Expr::Cast(Cast::new(Box::new(value), to));
+                let days = |date: &Expr| cast(cast(date.clone(), DataType::Int32), DataType::Int64);
+                cast(of(days(first), days(second)), DataType::Int32)
             }
             (Timestamp(_, first_zone), Timestamp(_, second_zone))
                 if operation == Operation::Subtract && first_zone.is_some() == second_zone.is_some() =>

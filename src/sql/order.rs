@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use arrow::datatypes::DataType;
 use datafusion::{
     common::{
         DFSchema, DataFusionError, Result,
@@ -27,6 +28,7 @@ use super::{
     collation::{COLLATE, COLLATION_KEY, Collation, sort_key},
     enums::{EnumType, rank},
     extremes::extreme,
+    float_key::float_key,
     function::Kind,
     keyed::{Gives, keyed},
 };
@@ -40,6 +42,7 @@ pub(super) struct Order {
     interval: Option<Arc<ScalarUDF>>,
     jsonb: Option<Arc<ScalarUDF>>,
     array: Arc<ScalarUDF>,
+    float: Arc<ScalarUDF>,
 }
 
 impl Order {
@@ -51,6 +54,7 @@ impl Order {
             interval: functions.get("pilaster_interval_key").cloned(),
             jsonb: functions.get("pilaster_jsonb_key").cloned(),
             array: Arc::new(array_key()),
+            float: Arc::new(float_key()),
         }
     }
 
@@ -73,7 +77,7 @@ impl Order {
         node.map_expressions(|expression| {
             if is_sort {
                 let within = expression.transform_up(|inner| self.expression(inner, &schema))?;
-                return Ok(match self.key(&within.data, &schema)? {
+                return Ok(match self.sort_key(&within.data, &schema)? {
                     Some(key) => Transformed::yes(key),
                     None => within,
                 });
@@ -89,7 +93,7 @@ impl Order {
         let LogicalPlan::Distinct(Distinct::On(mut distinct)) = node else { return Ok(node) };
         let schema = Arc::clone(distinct.input.schema());
         for (place, sort) in distinct.sort_expr.iter_mut().flatten().enumerate() {
-            if let Some(key) = self.key(&sort.expr, &schema)? {
+            if let Some(key) = self.sort_key(&sort.expr, &schema)? {
                 if let Some(on) = distinct.on_expr.get_mut(place) {
                     *on = key.clone();
                 }
@@ -138,6 +142,12 @@ impl Order {
             }
             Expr::WindowFunction(mut function) => {
                 let mut is_ordered = self.sorts(&mut function.params.order_by, schema)?;
+                for value in &mut function.params.partition_by {
+                    if let Some(key) = self.zeros_alike(value, schema)? {
+                        *value = key;
+                        is_ordered = true;
+                    }
+                }
                 let gives = match function.fun.name() {
                     "min" => Some(Gives::Least),
                     "max" => Some(Gives::Greatest),
@@ -212,7 +222,7 @@ impl Order {
     fn sorts(&self, sorts: &mut [Sort], schema: &DFSchema) -> Result<bool> {
         let mut is_changed = false;
         for sort in sorts {
-            if let Some(key) = self.key(&sort.expr, schema)? {
+            if let Some(key) = self.sort_key(&sort.expr, schema)? {
                 sort.expr = key;
                 is_changed = true;
             }
@@ -283,6 +293,20 @@ impl Order {
             }
             (true, _) => None,
         })
+    }
+
+    /// The same where rows are put in order, not only compared.
+    fn sort_key(&self, value: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+        Ok(match self.key(value, schema)? {
+            None => self.zeros_alike(value, schema)?,
+            key => key,
+        })
+    }
+
+    /// A float whose zeros have one sign.
+    fn zeros_alike(&self, value: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+        let is_float = matches!(value.get_type(schema)?, DataType::Float32 | DataType::Float64);
+        Ok(is_float.then(|| call(&self.float, value)))
     }
 
     fn named(&self, name: &str) -> Result<Collation> {

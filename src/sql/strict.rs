@@ -20,6 +20,7 @@ use datafusion::{
 
 use super::{
     CHAR_LENGTH_KEY, PG_TYPE_KEY,
+    arithmetic::{self, Operation},
     function::{Kind, common_of, is_typed},
     set_all::is_set_operation,
 };
@@ -154,6 +155,17 @@ impl Strict<'_> {
                     return Err(refused("42883", message));
                 }
                 Ok(Transformed::no(Expr::BinaryExpr(comparison)))
+            }
+            // The engine only turns the sign of a float, that of NaN, too.
+            Expr::Negative(inner) if !matches!(*inner, Expr::Literal(..)) => {
+                let minus_one = match inner.get_type(schema)? {
+                    DataType::Float32 => ScalarValue::Float32(Some(-1.0)),
+                    DataType::Float64 => ScalarValue::Float64(Some(-1.0)),
+                    _ => return Ok(Transformed::no(Expr::Negative(inner))),
+                };
+                let product = vec![*inner, Expr::Literal(minus_one, None)];
+                let call = ScalarFunction::new_udf(arithmetic::function(Operation::Multiply), product);
+                Ok(Transformed::yes(Expr::ScalarFunction(call)))
             }
             Expr::Not(inner) => {
                 is_condition(&inner, schema, "NOT")?;

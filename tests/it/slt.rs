@@ -160,6 +160,9 @@ pub(crate) fn sort_rows(rows: &mut Rows, types: &str) {
     rows.rows.sort_by_cached_key(|row| {
         let (noisy, exact): (Vec<_>, Vec<_>) =
             row.iter().cloned().zip(types.chars()).partition(|(_, kind)| matches!(kind, 'Q' | 'F' | 'N'));
+        // One number may have two spellings.
+        let number = |text: String| text.parse().map_or(text, |number: f64| format!("{:.7e}", number + 0.0));
+        let noisy: Vec<_> = noisy.into_iter().map(|(value, _)| value.map(number)).collect();
         (exact, noisy)
     });
 }

@@ -201,8 +201,15 @@ impl Column {
             Builder::Int2(builder) => builder.append_value(i16::from_be_bytes(fixed(body)?)),
             Builder::Int4(builder) => builder.append_value(i32::from_be_bytes(fixed(body)?)),
             Builder::Int8(builder) => builder.append_value(i64::from_be_bytes(fixed(body)?)),
-            Builder::Float4(builder) => builder.append_value(f32::from_be_bytes(fixed(body)?)),
-            Builder::Float8(builder) => builder.append_value(f64::from_be_bytes(fixed(body)?)),
+            // Whatever its sign, NaN is one value, which is greater than all others.
+            Builder::Float4(builder) => {
+                let value = f32::from_be_bytes(fixed(body)?);
+                builder.append_value(if value.is_nan() { f32::NAN } else { value });
+            }
+            Builder::Float8(builder) => {
+                let value = f64::from_be_bytes(fixed(body)?);
+                builder.append_value(if value.is_nan() { f64::NAN } else { value });
+            }
             Builder::Oid(builder) => builder.append_value(i64::from(u32::from_be_bytes(fixed(body)?))),
             Builder::Text(builder) => append_text(builder, body)?,
             Builder::Jsonb(builder) => match body.split_first() {

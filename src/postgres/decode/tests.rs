@@ -1,4 +1,7 @@
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::{
+    array::AsArray,
+    util::display::{ArrayFormatter, FormatOptions},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -54,6 +57,20 @@ fn shown(kind: Kind, out_of_range: OutOfRange, body: &[u8]) -> String {
 
 fn check(kind: Kind, body: &[u8], expect: &str) {
     assert_eq!(shown(kind, OutOfRange::Error, body), expect, "{kind:?} of {body:x?}");
+}
+
+#[test]
+fn not_a_number_has_no_sign() {
+    let check = |kind: Kind, body: &[u8]| {
+        let mut decoder = decoder(&[plan(kind, OutOfRange::Error)]);
+        decoder.feed(&copy(&[&[Some(body)]])).unwrap();
+        let batch = decoder.take_batch().unwrap().unwrap();
+        let value = arrow::compute::cast(batch.column(0), &arrow::datatypes::DataType::Float64).unwrap();
+        let value = value.as_primitive::<arrow::datatypes::Float64Type>().value(0);
+        assert!(value.is_nan() && value.is_sign_positive(), "{kind:?}: {value}");
+    };
+    check(Kind::Float4, &(-f32::NAN).to_be_bytes());
+    check(Kind::Float8, &(-f64::NAN).to_be_bytes());
 }
 
 #[test]

@@ -160,10 +160,14 @@ pub(in crate::sql) fn build(values: Vec<Value<'_>>, data_type: &DataType) -> Res
         DataType::Int32 => integers::<Int32Type>(values, "integer"),
         DataType::Int64 => primitives::<Int64Type>(values, |value| value.int()),
         DataType::Float32 => primitives::<Float32Type>(values, |value| match value {
-            Value::Real(value) => Ok(*value),
+            Value::Real(value) => Ok(if value.is_nan() { f32::NAN } else { *value }),
             other => Err(Error::internal(format!("{other:?} is not a real"))),
         }),
-        DataType::Float64 => primitives::<Float64Type>(values, |value| value.float()),
+        DataType::Float64 => primitives::<Float64Type>(values, |value| {
+            let value = value.float()?;
+            // NaN with a sign would be less than all numbers.
+            Ok(if value.is_nan() { f64::NAN } else { value })
+        }),
         DataType::Decimal128(precision, scale) => decimals_128(values, *precision, *scale),
         DataType::Decimal256(precision, scale) => decimals_256(values, *precision, *scale),
         DataType::Utf8View => {
