@@ -1,18 +1,31 @@
 //! The engine's optimiser, without what it gets wrong.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use datafusion::{
     common::{Result, plan_err, tree_node::Transformed},
+    config::ConfigOptions,
     logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan, SortExpr, utils::split_conjunction},
     optimizer::{
         ApplyOrder, OptimizerConfig, OptimizerRule, eliminate_duplicated_expr::EliminateDuplicatedExpr,
         push_down_filter::PushDownFilter,
     },
-    physical_optimizer::PhysicalOptimizerRule,
+    physical_optimizer::{PhysicalOptimizerRule, aggregate_statistics::AggregateStatistics},
+    physical_plan::{
+        ExecutionPlan,
+        aggregates::{AggregateExec, AggregateInputMode},
+        coalesce_partitions::CoalescePartitionsExec,
+        placeholder_row::PlaceholderRowExec,
+        projection::ProjectionExec,
+        repartition::RepartitionExec,
+    },
 };
 
-use super::{failure::VALUES_DIFFER, not_constant::NotConstant, seal::sealed};
+use super::{
+    failure::VALUES_DIFFER,
+    not_constant::NotConstant,
+    seal::{sealed, with_children},
+};
 
 /// Rules over what a query means.
 pub(super) fn logical(rules: &[Arc<dyn OptimizerRule + Send + Sync>]) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
@@ -32,7 +45,63 @@ pub(super) fn logical(rules: &[Arc<dyn OptimizerRule + Send + Sync>]) -> Vec<Arc
 pub(super) fn physical(
     rules: &[Arc<dyn PhysicalOptimizerRule + Send + Sync>],
 ) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
-    std::iter::once(Arc::new(NotConstant) as _).chain(sealed(rules)).collect()
+    let statistics = AggregateStatistics::new();
+    let mend = |rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>| match rule.name() {
+        name if name == statistics.name() => Arc::new(OwnStatistics { inner: rule }) as _,
+        _ => rule,
+    };
+    std::iter::once(Arc::new(NotConstant) as _).chain(sealed(rules).into_iter().map(mend)).collect()
+}
+
+/// Answers an aggregate from what is known of its rows. The engine's rule passes over one with a `FILTER`, and answers it from whatever
+/// aggregate it finds further down.
+struct OwnStatistics {
+    inner: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+}
+
+impl fmt::Debug for OwnStatistics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("OwnStatistics")
+    }
+}
+
+impl PhysicalOptimizerRule for OwnStatistics {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = with_children(plan, |child| self.optimize(child, config))?;
+        if !reads_its_own_rows(&plan) {
+            return Ok(plan);
+        }
+        // It goes on below where it has no answer for this one.
+        let made = self.inner.optimize(Arc::clone(&plan), config)?;
+        let is_answer =
+            made.is::<ProjectionExec>() && made.children().iter().all(|child| child.is::<PlaceholderRowExec>());
+        Ok(if is_answer { made } else { plan })
+    }
+
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn schema_check(&self) -> bool {
+        self.inner.schema_check()
+    }
+}
+
+/// Whether it is an aggregate without a `FILTER`, in one step or in two of which the first is right below.
+fn reads_its_own_rows(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let Some(aggregate) = plan.downcast_ref::<AggregateExec>() else { return false };
+    let is_whole = |aggregate: &AggregateExec| aggregate.filter_expr().iter().all(Option::is_none);
+    if aggregate.mode().input_mode() == AggregateInputMode::Raw {
+        return is_whole(aggregate);
+    }
+    let mut below = aggregate.input();
+    while below.is::<CoalescePartitionsExec>() || below.is::<RepartitionExec>() {
+        let [input] = below.children()[..] else { return false };
+        below = input;
+    }
+    below
+        .downcast_ref::<AggregateExec>()
+        .is_some_and(|first| first.mode().input_mode() == AggregateInputMode::Raw && is_whole(first))
 }
 
 /// A rule of the engine with another way to rewrite a node, which may ask the rule itself.

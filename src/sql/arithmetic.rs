@@ -387,6 +387,10 @@ fn resolve(operation: Operation, left: &DataType, right: &DataType) -> Option<Re
     };
     let (first, second) = (Number::of(left)?, Number::of(right)?);
     let same = |data_type: DataType| Resolved { operands: [data_type.clone(), data_type.clone()], result: data_type };
+    let is_float = |number: &Number| matches!(number, Number::Float32 | Number::Float64);
+    if operation == Operation::Modulo && (is_float(&first) || is_float(&second)) {
+        return None;
+    }
     Some(match (first, second) {
         (Number::Float32, Number::Float32) => same(DataType::Float32),
         (Number::Float32 | Number::Float64, _) | (_, Number::Float32 | Number::Float64) => same(DataType::Float64),

@@ -1,4 +1,4 @@
-//! `COALESCE(list, '{}')`: the engine looks for a common type before anybody can give the literal one, so it is told to wait.
+//! `COALESCE(date, '2024-12-01')`: the engine looks for a common type before anybody can give the literal one, so it is told to wait.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use datafusion::{
 
 use super::{PG_TYPE_KEY, function::Kind};
 
-/// The engine's function, which takes literals beside arrays.
+/// The engine's function, which takes literals beside what they are to be read as.
 pub(super) fn of_one_type(inner: Arc<ScalarUDF>) -> ScalarUDF {
     ScalarUDF::from(Lenient { inner, signature: Signature::user_defined(Volatility::Immutable) })
 }
@@ -34,12 +34,20 @@ impl ScalarUDFImpl for Lenient {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        let list = types.iter().find(|of| matches!(of, DataType::List(_)));
-        let waits = types.iter().any(|of| matches!(of, DataType::Utf8));
-        match list {
-            Some(list) if waits => Ok(vec![list.clone(); types.len()]),
-            _ => self.inner.coerce_types(types),
+        // A literal is of no type yet, unless there is nothing but literals. NULL never is.
+        let is_literal = |of: &DataType| matches!(of, DataType::Utf8 | DataType::Null);
+        let known: Vec<DataType> = types.iter().filter(|of| !is_literal(of)).cloned().collect();
+        if known.is_empty() || !types.contains(&DataType::Utf8) {
+            return self.inner.coerce_types(types);
         }
+        let mut made = match known.iter().find(|of| matches!(of, DataType::List(_))) {
+            Some(list) => vec![list.clone(); known.len()],
+            None => self.inner.coerce_types(&known)?,
+        }
+        .into_iter();
+        let common = made.as_slice().first().cloned().unwrap_or(DataType::Null);
+        let of = |of: &DataType| if is_literal(of) { None } else { made.next() };
+        Ok(types.iter().map(of).map(|of| of.unwrap_or_else(|| common.clone())).collect())
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

@@ -16,7 +16,8 @@ use super::{
     alike::Alike,
     collation::Collation,
     decorrelate::decorrelate,
-    dependencies, elements,
+    dependencies,
+    elements::{self, ARRAY},
     enums::{EnumType, enum_cast},
     function,
     functions::is_scalar,
@@ -47,6 +48,7 @@ impl Dialect {
             let cast = enum_cast(of);
             functions.insert(cast.name().to_owned(), Arc::new(cast));
         }
+        functions.insert(ARRAY.to_owned(), Arc::new(elements::array()));
         let order = Order::new(collation, enums, &functions);
         let functions = Arc::new(functions);
         // Ours come first: the library's own know nothing of Postgres.

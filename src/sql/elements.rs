@@ -18,6 +18,9 @@ use datafusion::{
 
 use super::{CHAR_LENGTH_KEY, PG_TYPE_KEY};
 
+/// The function that makes an array, by the engine's name.
+pub(super) const ARRAY: &str = "make_array";
+
 /// `ARRAY[…]` of values of one type.
 pub(super) fn array() -> ScalarUDF {
     ScalarUDF::from(Elements { inner: make_array_udf() })
@@ -30,7 +33,7 @@ struct Elements {
 
 impl ScalarUDFImpl for Elements {
     fn name(&self) -> &'static str {
-        "make_array"
+        ARRAY
     }
 
     fn signature(&self) -> &Signature {

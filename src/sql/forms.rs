@@ -1,5 +1,6 @@
 //! Special forms of Postgres's grammar, put in terms of functions of the library.
 
+mod binding;
 mod calls;
 mod equals;
 mod hypothetical;
@@ -24,39 +25,14 @@ use datafusion::sql::sqlparser::ast::{
 use self::make::{cast, function, int4, number, query_of, take, text};
 use crate::error::{Code, Error, Result};
 
-use super::{collation::COLLATE, function::Kind, labels::folded, literal, type_names};
+use super::{collation::COLLATE, elements::ARRAY, function::Kind, labels::folded, literal, type_names};
 
 /// To be called before what is inside the expression has been visited: a subquery that is compared with as a whole is not one value.
 pub(super) fn prepare(expression: &mut Expr) {
     if let Some(made) = subqueries::compared_as_whole(expression) {
         *expression = made;
     }
-    bind_prefix(expression);
-    equals::bind_distinct(expression);
-}
-
-/// `|/ 16 + 9` is the root of the sum: such operators bind less than those of arithmetic.
-fn bind_prefix(expression: &mut Expr) {
-    let Expr::BinaryOp { left, op, .. } = expression else { return };
-    let is_arithmetic = matches!(
-        op,
-        BinaryOperator::Plus
-            | BinaryOperator::Minus
-            | BinaryOperator::Multiply
-            | BinaryOperator::Divide
-            | BinaryOperator::Modulo
-            | BinaryOperator::PGExp
-    );
-    let Expr::UnaryOp { op: prefix, expr } = &mut **left else { return };
-    let is_loose = matches!(
-        prefix,
-        UnaryOperator::BitwiseNot | UnaryOperator::PGAbs | UnaryOperator::PGSquareRoot | UnaryOperator::PGCubeRoot
-    );
-    if is_arithmetic && is_loose {
-        let (prefix, operand) = (*prefix, take(expr));
-        **left = operand;
-        *expression = Expr::UnaryOp { op: prefix, expr: Box::new(take(expression)) };
-    }
+    binding::settle(expression);
 }
 
 /// What is inside the expression has been visited.
@@ -74,6 +50,12 @@ pub(super) fn rewrite(expression: &mut Expr) {
             if let Some(made) = calls::rewrite(function) {
                 *expression = made;
             }
+        }
+        // The engine does not see the columns around a subquery in the list.
+        Expr::Array(array)
+            if own::any(array, |inner| matches!(inner, Expr::Identifier(_) | Expr::CompoundIdentifier(_))) =>
+        {
+            *expression = function(ARRAY, std::mem::take(&mut array.elem));
         }
         Expr::Extract { field, expr, .. } => {
             let field = field.to_string();

@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::{
-    common::{DFSchema, DataFusionError, Result, ScalarValue},
+    common::{
+        DFSchema, DataFusionError, Result, ScalarValue,
+        tree_node::{Transformed, TreeNode},
+    },
     logical_expr::{
         BinaryExpr, Cast, Expr, ExprSchemable, Operator, ScalarUDF,
         expr::ScalarFunction,
@@ -14,10 +17,11 @@ use datafusion::{
 };
 
 use super::{
-    CHAR_LENGTH_KEY, PG_TYPE_KEY,
+    CHAR_LENGTH_KEY,
     arithmetic::{self, Operation},
     elements,
-    function::{Kind, are_comparable, common_of, is_typed},
+    function::{Kind, are_comparable, is_typed},
+    strict::Strict,
     temporal,
 };
 use crate::error::{Code, Error};
@@ -146,49 +150,38 @@ impl PostgresOperators {
 }
 
 impl PostgresOperators {
-    /// The elements of `ARRAY[…]` in one type.
-    fn elements(&self, elements: &mut [Expr], schema: &DFSchema) -> Result<()> {
-        let mut common = Kind::Unknown;
-        let mut name = None;
-        for element in elements.iter() {
-            let (_, field) = element.to_field(schema)?;
-            let kind = Kind::of_field(&field);
-            if matches!(kind, Kind::Other | Kind::Array(_)) {
-                return Ok(());
+    /// An operand whose `CASE`, `COALESCE` and the like are of the type that decides which operator is meant. Operands of operators in it
+    /// are settled already.
+    fn settled(&self, operand: Expr, schema: &DFSchema) -> Result<Expr> {
+        let is_operator = match &operand {
+            Expr::BinaryExpr(_) => true,
+            Expr::ScalarFunction(call) => {
+                !call.func.name().starts_with(|letter: char| letter == '_' || letter == ':' || letter.is_alphabetic())
             }
-            common = common_of(common, kind).ok_or_else(|| {
-                let (common, kind) = (common.long_name(), kind.long_name());
-                let message = format!("ARRAY types {common} and {kind} cannot be matched");
-                DataFusionError::External(Box::new(Error::new(Code::InvalidSql, message).with_sqlstate("42804")))
-            })?;
-            if common == kind && name.is_none() {
-                name = field.metadata().get(PG_TYPE_KEY).cloned();
+            _ => false,
+        };
+        if is_operator {
+            return Ok(operand);
+        }
+        let operand = operand.map_children(|child| self.settled(child, schema).map(Transformed::yes))?.data;
+        match &operand {
+            Expr::Case(_) | Expr::ScalarFunction(_) => {
+                Strict { functions: &self.functions }.expression(operand, schema).map(|made| made.data)
             }
+            _ => Ok(operand),
         }
-        if matches!(common, Kind::Unknown | Kind::Text) {
-            return Ok(());
-        }
-        let name = name.filter(|_| common == Kind::Enum).unwrap_or_else(|| common.name());
-        let Some(cast) = self.functions.get(&format!("::{name}")) else { return Ok(()) };
-        let is_wider = matches!(common, Kind::Float4 | Kind::Float8 | Kind::Timestamp | Kind::Timestamptz);
-        for element in elements {
-            let kind = Kind::of_field(&element.to_field(schema)?.1);
-            if is_untyped(element) || is_wider && kind != common && kind != Kind::Unknown {
-                let literal = std::mem::take(element);
-                *element = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![literal]));
-            }
-        }
-        Ok(())
     }
 }
 
 impl ExprPlanner for PostgresOperators {
     fn plan_array_literal(&self, mut exprs: Vec<Expr>, schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
-        self.elements(&mut exprs, schema)?;
+        Strict { functions: &self.functions }.elements(&mut exprs, schema)?;
         Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&self.array), exprs))))
     }
 
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let (left, right) = (self.settled(raw.left, schema)?, self.settled(raw.right, schema)?);
+        let raw = RawBinaryExpr { left, right, ..raw };
         let operation = match raw.op {
             BinaryOperator::Plus => Operation::Add,
             BinaryOperator::Minus => Operation::Subtract,

@@ -119,16 +119,21 @@ impl Order {
                 })
             }
             Expr::Between(between) => {
-                let keys = self.pair([&between.expr, &between.low, &between.high], schema)?;
-                Ok(match keys {
-                    Some([value, low, high]) => Transformed::yes(Expr::Between(Between::new(
-                        Box::new(value),
-                        between.negated,
-                        Box::new(low),
-                        Box::new(high),
-                    ))),
-                    None => Transformed::no(Expr::Between(between)),
-                })
+                let keys = self.pair([&between.expr, &between.low], schema)?;
+                let higher = self.pair([&between.expr, &between.high], schema)?;
+                if keys.is_none() && higher.is_none() {
+                    return Ok(Transformed::no(Expr::Between(between)));
+                }
+                let Between { expr, negated, low, high } = between;
+                let [first, low] = keys.unwrap_or_else(|| [(*expr).clone(), *low]);
+                let [second, high] = higher.unwrap_or([*expr, *high]);
+                // Each side has a collation of its own.
+                Ok(Transformed::yes(if first == second {
+                    Expr::Between(Between::new(Box::new(first), negated, Box::new(low), Box::new(high)))
+                } else {
+                    let within = first.gt_eq(low).and(second.lt_eq(high));
+                    if negated { Expr::Not(Box::new(within)) } else { within }
+                }))
             }
             Expr::AggregateFunction(function) if function.params.distinct && function.func.name() == "array_agg" => {
                 self.distinct(function, schema).map(Transformed::yes)

@@ -3,6 +3,7 @@
 //! refuses the rest.
 
 mod compared;
+mod elements;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,6 +22,7 @@ use datafusion::{
 use super::{
     CHAR_LENGTH_KEY, PG_TYPE_KEY,
     arithmetic::{self, Operation},
+    elements::ARRAY,
     function::{Kind, common_of, is_typed},
     set_all::is_set_operation,
 };
@@ -100,7 +102,7 @@ impl Strict<'_> {
         })
     }
 
-    fn expression(&self, expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    pub(super) fn expression(&self, expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         match expression {
             Expr::Case(mut case) => {
                 if case.expr.is_none() {
@@ -117,6 +119,10 @@ impl Strict<'_> {
                 let what = func.name().to_uppercase();
                 let (changed, common) = self.same(args.iter_mut().collect(), schema, &what)?;
                 self.named(Expr::ScalarFunction(ScalarFunction { func, args }), common, changed, schema)
+            }
+            Expr::ScalarFunction(mut call) if call.func.name() == ARRAY => {
+                let changed = self.elements(&mut call.args, schema)?;
+                Ok(Transformed::new_transformed(Expr::ScalarFunction(call), changed))
             }
             Expr::ScalarFunction(mut call) if sees_padding(call.func.name()) || is_of_array(&call, schema)? => {
                 let changed = self.padded(call.args.iter_mut(), schema)?;

@@ -42,22 +42,6 @@ pub(super) fn rewrite(expression: &mut Expr) -> Option<Expr> {
     }
 }
 
-/// `a IS DISTINCT FROM b AND c`: the parser takes all that follows for the right side.
-pub(super) fn bind_distinct(expression: &mut Expr) {
-    let (Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right)) = expression else { return };
-    if !matches!(&**right, Expr::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. }) {
-        return;
-    }
-    let mut rest = take(right);
-    let mut first = &mut rest;
-    while let Expr::BinaryOp { left, op: BinaryOperator::And | BinaryOperator::Or, .. } = first {
-        first = left;
-    }
-    std::mem::swap(first, right);
-    std::mem::swap(first, expression);
-    *expression = rest;
-}
-
 /// `NULLIF(value, other)`, of the type that `value` is compared in.
 pub(super) fn null_if(value: &Expr, other: &Expr) -> Expr {
     let none = Expr::Value(Value::Null.into());

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::{
-    common::{DFSchema, Result, ScalarValue, tree_node::Transformed},
+    common::{
+        DFSchema, Result, ScalarValue,
+        tree_node::{Transformed, TreeNode},
+    },
     logical_expr::{
         Between, BinaryExpr, Expr, Operator,
         expr::{InList, InSubquery, ScalarFunction},
@@ -184,9 +187,11 @@ fn any_of(mut tests: Vec<Expr>) -> Option<Expr> {
     Some(any_of(tests)?.or(any_of(rest)?))
 }
 
-/// Whether it is made of a row. The engine asks a list what it is without rows, and takes the answer of a `CASE` for all of them.
+/// Whether it is made of a row, as a subquery may be in the end. The engine asks a list what it is without rows, and takes the answer of a
+/// `CASE` for all of them; a column may be replaced by one.
 fn is_computed(item: &Expr) -> bool {
-    !matches!(item, Expr::Column(_) | Expr::Literal(..)) && (item.any_column_refs() || item.contains_outer())
+    let asks = |inner: &Expr| Ok(matches!(inner, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)));
+    item.any_column_refs() || item.contains_outer() || item.exists(asks).unwrap_or(true)
 }
 
 /// What both are to be before they are compared; none where the engine sees to that.

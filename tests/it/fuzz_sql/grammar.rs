@@ -97,6 +97,14 @@ pub(super) const SCALARS: &str = "
     bool ({int2} {<>|>} {int4})
     bool ({date} {<|>=} {timestamp})
     bool ({numeric} / nullif({numeric}, 0) > {numeric})
+    bool ({date} {<|>=|=} '{2020..2024}-0{1..9}-1{0..9}')
+    bool ({timestamp} {BETWEEN|NOT BETWEEN} '2024-03-10' AND {timestamp})
+    bool ({timestamptz} {IN|NOT IN} ('2024-03-10 01:30', {timestamptz}))
+    bool ({interval} {<|=} '36 hours')
+    bool (coalesce({date}, '2024-03-10') {<|>=} {date})
+    bool (coalesce({float8}, 0.5) {<|>=} {numeric})
+    bool (({date} - {date}) {<|>=|=} {0..99})
+    bool ({0..99} {<|>=|=} ({date} - DATE '2024-02-29'))
     int2 ({int2} {+|-} {int2})
     int2 ({int4} % 100)::int2
     int2 ({int2} / {2..5}::int2)
@@ -121,6 +129,8 @@ pub(super) const SCALARS: &str = "
     int4 gcd({int4}, {int4})
     int4 width_bucket({float8}, 0, 100, {1..9})
     int4 '{-99..99}'::int4
+    int4 coalesce({int4}, '{0..99}')
+    int4 CASE WHEN {bool} THEN {int4} ELSE '{0..99}' END
     int8 ({int8} {+|-} {int8})
     int8 ({int4} {+|-} {int8})
     int8 ({int8} * {2..99})
@@ -130,6 +140,8 @@ pub(super) const SCALARS: &str = "
     int8 ({int4}::int8 * {int4})
     int8 round({numeric})::int8
     int8 floor({float8})::int8
+    numeric coalesce({numeric}, {int4}, '{0..9}.5')
+    numeric greatest({numeric}, {0..9}.25)
     numeric ({numeric} {+|-} {numeric})
     numeric ({numeric} * {numeric})
     numeric ({numeric} {+|-|*} {int4})
@@ -155,6 +167,9 @@ pub(super) const SCALARS: &str = "
     numeric! ({numeric} * 100 / nullif({int8}, 0))
     numeric! sqrt(abs({numeric}))
     numeric! ln(abs({numeric}) + 1)
+    float8 coalesce({float8}, {0..9}.5)
+    float8 CASE WHEN {bool} THEN {numeric} ELSE {float8} END
+    float8 (- {float8})
     float8 ({float8} {+|-|*} {float8})
     float8 ({float8} / nullif({float8}, 0))
     float8 ({float8} * {int4})
@@ -195,6 +210,8 @@ pub(super) const SCALARS: &str = "
     text-numeric ({a})::text
     varchar ({text})::varchar
     varchar ({text})::varchar({1..6})
+    date {coalesce|greatest|least}({date}, '{2020..2024}-0{1..9}-1{0..9}')
+    date CASE WHEN {bool} THEN {date} ELSE '2024-03-10' END
     date ({date} {+|-} {0..400})
     date ({date} + {int2})
     date ({timestamp})::date
@@ -202,15 +219,18 @@ pub(super) const SCALARS: &str = "
     date date_trunc('{month|year|week|quarter}', {timestamp})::date
     date make_date({1990..2030}, {1..12}, {1..28})
     date to_date('{2020..2024}-{1..12}-{1..28}', 'YYYY-MM-DD')
+    timestamp {coalesce|greatest|least}({timestamp}, '{2020..2024}-0{1..9}-1{0..9} 12:30')
     timestamp ({timestamp} {+|-} {interval})
     timestamp ({date} {+|-} {interval})
     timestamp ({date})::timestamp
     timestamp date_trunc('{year|quarter|month|week|day|hour|minute|second}', {timestamp})
     timestamp ({timestamptz} AT TIME ZONE '{UTC|Europe/Berlin|America/New_York|Asia/Kolkata}')
+    timestamptz {coalesce|greatest|least}({timestamptz}, '{2020..2024}-0{1..9}-1{0..9} 12:30')
     timestamptz ({timestamptz} {+|-} {interval})
     timestamptz ({timestamp} AT TIME ZONE '{UTC|Europe/Berlin|America/New_York|Asia/Kolkata}')
     timestamptz ({timestamp})::timestamptz
     timestamptz date_trunc('{year|month|week|day|hour}', {timestamptz})
+    interval coalesce({interval}, '36 hours')
     interval ({interval} {+|-} {interval})
     interval (- {interval})
     interval ({timestamp} - {timestamp})
