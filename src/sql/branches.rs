@@ -34,20 +34,7 @@ impl ScalarUDFImpl for Lenient {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        // A literal is of no type yet, unless there is nothing but literals. NULL never is.
-        let is_literal = |of: &DataType| matches!(of, DataType::Utf8 | DataType::Null);
-        let known: Vec<DataType> = types.iter().filter(|of| !is_literal(of)).cloned().collect();
-        if known.is_empty() || !types.contains(&DataType::Utf8) {
-            return self.inner.coerce_types(types);
-        }
-        let mut made = match known.iter().find(|of| matches!(of, DataType::List(_))) {
-            Some(list) => vec![list.clone(); known.len()],
-            None => self.inner.coerce_types(&known)?,
-        }
-        .into_iter();
-        let common = made.as_slice().first().cloned().unwrap_or(DataType::Null);
-        let of = |of: &DataType| if is_literal(of) { None } else { made.next() };
-        Ok(types.iter().map(of).map(|of| of.unwrap_or_else(|| common.clone())).collect())
+        beside_literals(types, |known| self.inner.coerce_types(known))
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
@@ -86,4 +73,25 @@ impl ScalarUDFImpl for Lenient {
     fn conditional_arguments<'a>(&self, arguments: &'a [Expr]) -> Option<(Vec<&'a Expr>, Vec<&'a Expr>)> {
         self.inner.conditional_arguments(arguments)
     }
+}
+
+/// The types that values are coerced to where literals stand beside others. A literal is of no type yet, unless there is nothing but
+/// literals; NULL never is.
+pub(super) fn beside_literals(
+    types: &[DataType],
+    coerce: impl Fn(&[DataType]) -> Result<Vec<DataType>>,
+) -> Result<Vec<DataType>> {
+    let is_literal = |of: &DataType| matches!(of, DataType::Utf8 | DataType::Null);
+    let known: Vec<DataType> = types.iter().filter(|of| !is_literal(of)).cloned().collect();
+    if known.is_empty() || !types.contains(&DataType::Utf8) {
+        return coerce(types);
+    }
+    let made = match known.iter().find(|of| matches!(of, DataType::List(_))) {
+        Some(list) => vec![list.clone(); known.len()],
+        None => coerce(&known)?,
+    };
+    let common = made.first().cloned().unwrap_or(DataType::Null);
+    let mut made = made.into_iter();
+    let of = |of: &DataType| if is_literal(of) { None } else { made.next() };
+    Ok(types.iter().map(of).map(|of| of.unwrap_or_else(|| common.clone())).collect())
 }

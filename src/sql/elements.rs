@@ -16,7 +16,7 @@ use datafusion::{
     },
 };
 
-use super::{CHAR_LENGTH_KEY, PG_TYPE_KEY};
+use super::{CHAR_LENGTH_KEY, PG_TYPE_KEY, branches::beside_literals};
 
 /// The function that makes an array, by the engine's name.
 pub(super) const ARRAY: &str = "make_array";
@@ -41,7 +41,7 @@ impl ScalarUDFImpl for Elements {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(types)
+        beside_literals(types, |known| self.inner.coerce_types(known))
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

@@ -52,8 +52,7 @@ impl PostgresOperators {
         };
         let (left, right) = (raw.left.clone(), raw.right.clone());
         // What is not known is taken to be of the other side's type first.
-        let of = |expression: &Expr| expression.to_field(schema).map(|(_, field)| Kind::of_field(&field));
-        if let (Ok(first), Ok(second)) = (of(&left), of(&right))
+        if let (Ok(first), Ok(second)) = (kind(&left, schema), kind(&right, schema))
             && (first == Kind::Unknown) != (second == Kind::Unknown)
         {
             let (known, is_left) = if first == Kind::Unknown { (second, true) } else { (first, false) };
@@ -78,8 +77,7 @@ impl PostgresOperators {
         if let Some(Ok(planned)) = self.of_library(&raw, schema) {
             return Ok(PlannerResult::Planned(planned));
         }
-        let kind = |expression: &Expr| expression.to_field(schema).map(|(_, field)| Kind::of_field(&field));
-        let (left, right) = (kind(&raw.left)?, kind(&raw.right)?);
+        let (left, right) = (kind(&raw.left, schema)?, kind(&raw.right, schema)?);
         let RawBinaryExpr { op, left: mut first, right: mut second } = raw;
         let cast = |expression: Expr, to: Kind| match self.functions.get(&format!("::{}", to.name())) {
             Some(cast) => Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![expression])),
@@ -105,11 +103,7 @@ impl PostgresOperators {
                 second = cast(second, left);
             }
             (left, right) if !are_comparable(left, right) => {
-                let message = format!("operator does not exist: {} {op} {}", left.long_name(), right.long_name());
-                let error = Error::new(Code::InvalidSql, message)
-                    .with_sqlstate("42883")
-                    .with_hint("no operator of that name takes these types; a cast may help");
-                return Err(DataFusionError::External(Box::new(error)));
+                return Err(no_operator(&op, left, right));
             }
             _ => {}
         }
@@ -220,6 +214,10 @@ impl ExprPlanner for PostgresOperators {
             {
                 return planned.map(PlannerResult::Planned);
             }
+            // The engine has it of floats.
+            if matches!(operation, Operation::Modulo) && is_number(&left) && is_number(&right) {
+                return Err(no_operator(&raw.op, kind(&first, schema)?, kind(&second, schema)?));
+            }
             return Ok(PlannerResult::Original(RawBinaryExpr { op: raw.op, left: first, right: second }));
         }
         // The engine's own cast of a numeric is not always to the nearest float.
@@ -260,6 +258,18 @@ fn comparison(raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<Raw
     let right = if left_is_padded { trimmed(right) } else { right };
     let left = if right_is_padded { trimmed(left) } else { left };
     Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
+}
+
+fn kind(expression: &Expr, schema: &DFSchema) -> Result<Kind> {
+    expression.to_field(schema).map(|(_, field)| Kind::of_field(&field))
+}
+
+fn no_operator(op: &BinaryOperator, left: Kind, right: Kind) -> DataFusionError {
+    let message = format!("operator does not exist: {} {op} {}", left.long_name(), right.long_name());
+    let error = Error::new(Code::InvalidSql, message)
+        .with_sqlstate("42883")
+        .with_hint("no operator of that name takes these types; a cast may help");
+    DataFusionError::External(Box::new(error))
 }
 
 const fn is_float(kind: Kind) -> bool {

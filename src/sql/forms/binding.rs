@@ -19,21 +19,36 @@ fn prefixes(expression: &mut Expr) {
         return;
     }
     prefixes(left);
-    let mut last = &mut **left;
-    while let Expr::BinaryOp { right, .. } = last {
-        last = right;
-    }
-    let Expr::UnaryOp { op: prefix, expr: operand } = last else { return };
-    let is_loose = matches!(
-        prefix,
-        UnaryOperator::BitwiseNot | UnaryOperator::PGAbs | UnaryOperator::PGSquareRoot | UnaryOperator::PGCubeRoot
-    );
-    if !is_loose {
-        return;
-    }
+    let Some(Expr::UnaryOp { expr: operand, .. }) = last_loose(left) else { return };
     let first = Box::new(take(operand));
     **operand = Expr::BinaryOp { left: first, op: op.clone(), right: Box::new(take(right)) };
     *expression = take(left);
+}
+
+/// The last operator of its kind that nothing stands behind but its operand.
+fn last_loose(expression: &mut Expr) -> Option<&mut Expr> {
+    let (mut steps, mut found, mut at) = (0, None, &*expression);
+    loop {
+        at = match at {
+            Expr::BinaryOp { right, .. } => right,
+            Expr::UnaryOp { op, expr } => {
+                if is_loose(*op) {
+                    found = Some(steps);
+                }
+                expr
+            }
+            _ => break,
+        };
+        steps += 1;
+    }
+    (0..found?).try_fold(expression, |at, _| last_side(at))
+}
+
+const fn is_loose(op: UnaryOperator) -> bool {
+    matches!(
+        op,
+        UnaryOperator::BitwiseNot | UnaryOperator::PGAbs | UnaryOperator::PGSquareRoot | UnaryOperator::PGCubeRoot
+    )
 }
 
 /// `a AND b IS DISTINCT FROM c OR d`: the parser takes all that follows for the right side of `IS DISTINCT FROM`.
@@ -42,6 +57,7 @@ fn distinct(expression: &mut Expr) {
         Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) if is_chain(right) => {
             let rest = take(right);
             turn(expression, rest, is_chain, last_side);
+            distinct(expression);
         }
         Expr::BinaryOp { op: BinaryOperator::And, right: side, .. }
         | Expr::UnaryOp { op: UnaryOperator::Not, expr: side }
@@ -51,6 +67,7 @@ fn distinct(expression: &mut Expr) {
             if is_chain(side) {
                 let rest = take(side);
                 turn(expression, rest, is_chain, last_side);
+                distinct(expression);
             }
         }
         _ => {}
@@ -180,6 +197,9 @@ mod tests {
         check("x % @ a - b * c", "(x % (@ (a - (b * c))))");
         check("|/ a * b + |/ c - d = e", "((|/ ((a * b) + (|/ (c - d)))) = e)");
         check("(@ a) - b", "((@ a) - b)");
+        check("x * - |/ a - b", "(x * (- (|/ (a - b))))");
+        check("@ - a - b", "(@ ((- a) - b))");
+        check("x - + a ^ |/ b - c", "(x - (+ (a ^ (|/ (b - c)))))");
         check("a ^ -b ^ c", "((a ^ (- b)) ^ c)");
         check("a ^ -b ^ -c ^ d * e", "((((a ^ (- b)) ^ (- c)) ^ d) * e)");
     }
