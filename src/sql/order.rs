@@ -8,14 +8,14 @@ use std::{collections::HashMap, sync::Arc};
 use arrow::datatypes::DataType;
 use datafusion::{
     common::{
-        DFSchema, DataFusionError, Result,
+        DFSchema, DataFusionError, Result, not_impl_err,
         tree_node::{Transformed, TreeNode},
     },
     functions_aggregate::first_last::first_value_udaf,
     logical_expr::{
-        Between, BinaryExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, SortExpr,
-        WindowFunctionDefinition,
-        expr::{AggregateFunction, NullTreatment, ScalarFunction, Sort},
+        Between, BinaryExpr, Distinct, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF, SortExpr, WindowFrame,
+        WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
+        expr::{AggregateFunction, NullTreatment, ScalarFunction, Sort, WindowFunctionParams},
         expr_rewriter::NamePreserver,
         utils::merge_schema,
     },
@@ -147,6 +147,7 @@ impl Order {
             }
             Expr::WindowFunction(mut function) => {
                 let mut is_ordered = self.sorts(&mut function.params.order_by, schema)?;
+                is_ordered |= by_peers(&mut function.params, schema)?;
                 for value in &mut function.params.partition_by {
                     if let Some(key) = self.zeros_alike(value, schema)? {
                         *value = key;
@@ -367,6 +368,29 @@ impl By {
             Self::Function(function) => vec![function],
         }
     }
+}
+
+/// Counts by rows that are equal where the engine can only add to a value: rows up to the current one and its peers are the same either way.
+fn by_peers(window: &mut WindowFunctionParams, schema: &DFSchema) -> Result<bool> {
+    let frame = &window.window_frame;
+    if frame.units != WindowFrameUnits::Range {
+        return Ok(false);
+    }
+    let mut is_fixed = false;
+    for sort in &window.order_by {
+        is_fixed |=
+            matches!(sort.expr.get_type(schema)?, DataType::Time64(_) | DataType::BinaryView | DataType::Binary);
+    }
+    if !is_fixed {
+        return Ok(false);
+    }
+    let is_open = |bound: &WindowFrameBound| bound.is_unbounded() || matches!(bound, WindowFrameBound::CurrentRow);
+    if !is_open(&frame.start_bound) || !is_open(&frame.end_bound) {
+        return not_impl_err!("RANGE with an offset of a time or of bytes");
+    }
+    window.window_frame =
+        WindowFrame::new_bounds(WindowFrameUnits::Groups, frame.start_bound.clone(), frame.end_bound.clone());
+    Ok(true)
 }
 
 fn keyed_by(functions: &[Arc<ScalarUDF>], value: &Expr) -> Expr {
