@@ -84,6 +84,7 @@ fn powers(expression: &mut Expr) {
             Some(Expr::UnaryOp { expr, .. }) => Some(expr),
             side => side,
         });
+        powers(expression);
     }
 }
 
