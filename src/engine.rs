@@ -7,6 +7,7 @@
 //! pool, footer cache, functions, threads) is in [`EngineRuntime`], shared by all engines of the process.
 
 mod catalog;
+mod derived;
 mod failure;
 mod gate;
 mod guard;

@@ -22,7 +22,7 @@ use datafusion::{
     },
 };
 
-use super::{Engine, no_such_table, table::SnapshotTable};
+use super::{Engine, derived::Derived, no_such_table, table::SnapshotTable};
 use crate::sql::{Dialect, is_aggregate, is_window};
 
 /// Makes a logical plan of a statement whose parameters are `$1`, `$2`, … with these types.
@@ -41,7 +41,8 @@ pub(super) fn plan(
         .with_collect_spans(options.collect_spans)
         .with_default_null_ordering(NullOrdering::NullsMax);
     let time_zone: Arc<str> = state.config_options().execution.time_zone.as_deref().unwrap_or("UTC").into();
-    let names = Names { engine, state, dialect, time_zone };
+    let relations: [Arc<dyn RelationPlanner>; 1] = [Arc::new(Derived::default())];
+    let names = Names { engine, state, dialect, time_zone, relations };
     let parameters = parameters.into_iter().map(Some).collect();
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters);
     SqlToRel::new_with_options(&names, options).sql_statement_to_plan_with_context(statement, &mut context)
@@ -79,6 +80,7 @@ struct Names<'a> {
     state: &'a SessionState,
     dialect: &'a Dialect,
     time_zone: Arc<str>,
+    relations: [Arc<dyn RelationPlanner>; 1],
 }
 
 impl ContextProvider for Names<'_> {
@@ -121,7 +123,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
-        self.state.relation_planners()
+        &self.relations
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {

@@ -3,9 +3,14 @@
 use std::{fmt, sync::Arc};
 
 use datafusion::{
-    common::{Result, plan_err, tree_node::Transformed},
+    common::{
+        Column, Result, plan_err,
+        tree_node::{Transformed, TransformedResult, TreeNode},
+    },
     config::ConfigOptions,
-    logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan, SortExpr, utils::split_conjunction},
+    logical_expr::{
+        BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Projection, SortExpr, Window, utils::split_conjunction,
+    },
     optimizer::{
         ApplyOrder, OptimizerConfig, OptimizerRule, eliminate_duplicated_expr::EliminateDuplicatedExpr,
         push_down_filter::PushDownFilter,
@@ -152,14 +157,49 @@ fn keys_once(
             let made = rule.rewrite(LogicalPlan::Aggregate(aggregate), config)?;
             Ok(Transformed { transformed: made.transformed || is_changed, ..made })
         }
+        LogicalPlan::Window(window) => functions_once(window),
         other => rule.rewrite(other, config),
+    }
+}
+
+/// A window function that is there under two names is there once, and shown twice. The engine would take it out of the window.
+fn functions_once(window: Window) -> Result<Transformed<LogicalPlan>> {
+    let column = |function: &Expr| {
+        let (relation, name) = function.qualified_name();
+        Expr::Column(Column::new(relation, name))
+    };
+    let mut kept: Vec<Expr> = Vec::new();
+    let mut shown: Vec<Expr> = window.input.schema().columns().into_iter().map(Expr::Column).collect();
+    for function in &window.window_expr {
+        if let Some(before) = kept.iter().find(|before| bare(before) == bare(function)) {
+            let (relation, name) = function.qualified_name();
+            shown.push(column(before).alias_qualified(relation, name));
+        } else {
+            shown.push(column(function));
+            kept.push(function.clone());
+        }
+    }
+    if kept.len() == window.window_expr.len() {
+        return Ok(Transformed::no(LogicalPlan::Window(window)));
+    }
+    let window = LogicalPlan::Window(Window::try_new(kept, window.input)?);
+    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(shown, Arc::new(window))?)))
+}
+
+/// Without its names.
+fn bare(expression: &Expr) -> &Expr {
+    match expression {
+        Expr::Alias(alias) => bare(&alias.expr),
+        other => other,
     }
 }
 
 /// Whether a key was there twice.
 fn keep_once(keys: &mut Vec<SortExpr>) -> bool {
     let count = keys.len();
-    for key in std::mem::take(keys) {
+    for mut key in std::mem::take(keys) {
+        // What it is called says nothing of an order.
+        key.expr = key.expr.unalias();
         if !keys.iter().any(|before| before.expr == key.expr) {
             keys.push(key);
         }
@@ -173,10 +213,47 @@ fn conditions_down(
     plan: LogicalPlan,
     config: &dyn OptimizerConfig,
 ) -> Result<Transformed<LogicalPlan>> {
-    match &plan {
-        LogicalPlan::Filter(filter) if rules_out_a_row_of_none(filter) => Ok(Transformed::no(plan)),
-        _ => rule.rewrite(plan, config),
+    let LogicalPlan::Filter(mut filter) = plan else { return rule.rewrite(plan, config) };
+    if rules_out_a_row_of_none(&filter) || is_of_renamed_windows(&filter) {
+        return Ok(Transformed::no(LogicalPlan::Filter(filter)));
     }
+    columns_first(&mut filter)?;
+    rule.rewrite(LogicalPlan::Filter(filter), config)
+}
+
+/// The engine takes `1 = id AND id = 1` for two values that one column cannot have, also where it joins filters on filters.
+fn columns_first(filter: &mut Filter) -> Result<()> {
+    filter.predicate = std::mem::take(&mut filter.predicate).transform_up(column_first).data()?;
+    if matches!(&*filter.input, LogicalPlan::Filter(_))
+        && let LogicalPlan::Filter(mut below) = Arc::unwrap_or_clone(std::mem::take(&mut filter.input))
+    {
+        columns_first(&mut below)?;
+        filter.input = Arc::new(LogicalPlan::Filter(below));
+    }
+    Ok(())
+}
+
+fn column_first(condition: Expr) -> Result<Transformed<Expr>> {
+    match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if matches!((&*left, &*right), (Expr::Literal(..), Expr::Column(_))) =>
+        {
+            Ok(match op.swap() {
+                Some(op) => Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(right, op, left))),
+                None => Transformed::no(Expr::BinaryExpr(BinaryExpr::new(left, op, right))),
+            })
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// Whether a window function has two names, behind which the engine does not look.
+fn is_of_renamed_windows(filter: &Filter) -> bool {
+    let LogicalPlan::Window(window) = &*filter.input else { return false };
+    window
+        .window_expr
+        .iter()
+        .any(|function| matches!(function, Expr::Alias(alias) if matches!(*alias.expr, Expr::Alias(_))))
 }
 
 fn rules_out_a_row_of_none(filter: &Filter) -> bool {

@@ -23,6 +23,7 @@ use datafusion::{
 
 use super::{
     arithmetic,
+    float_key::without_signed_nan,
     function::{Interval, fault, no_function},
     interval_sum::IntervalSum,
     library::interval_math,
@@ -217,6 +218,7 @@ impl Accumulator for MovingSum {
         if sum.is_some_and(f64::is_infinite) && !values().any(f64::is_infinite) {
             return Err(DataFusionError::External(Box::new(fault("22003", "value out of range: overflow"))));
         }
+        let sum = sum.map(|sum| if sum.is_nan() { f64::NAN } else { sum });
         Ok(match self.is_real {
             #[expect(clippy::cast_possible_truncation, reason = "the sum of reals is a real")]
             true => ScalarValue::Float32(sum.map(|sum| sum as f32)),
@@ -255,9 +257,13 @@ impl<A> Widening<A> {
         self.has_infinite = self.has_infinite || values.first().is_some_and(is_infinite);
     }
 
-    fn checked(&self, sums: &ArrayRef) -> Result<()> {
-        if self.has_infinite || !is_infinite(sums) {
-            return Ok(());
+    /// What infinities of both signs come to has no sign.
+    fn checked(&self, sums: ArrayRef) -> Result<ArrayRef> {
+        if self.has_infinite {
+            return Ok(without_signed_nan(sums));
+        }
+        if !is_infinite(&sums) {
+            return Ok(sums);
         }
         Err(DataFusionError::External(Box::new(fault("22003", "value out of range: overflow"))))
     }
@@ -297,8 +303,7 @@ impl Accumulator for Widening<Box<dyn Accumulator>> {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let sum = narrowed(self.inner.evaluate()?, self.is_real)?;
-        self.checked(&sum.to_array()?)?;
-        Ok(sum)
+        ScalarValue::try_from_array(&self.checked(sum.to_array()?)?, 0)
     }
 
     fn size(&self) -> usize {
@@ -308,7 +313,7 @@ impl Accumulator for Widening<Box<dyn Accumulator>> {
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         let state = self.inner.state()?;
         if let Some(sum) = state.first() {
-            self.checked(&sum.to_array()?)?;
+            self.checked(sum.to_array()?)?;
         }
         Ok(state)
     }
@@ -342,14 +347,13 @@ impl GroupsAccumulator for Widening<Box<dyn GroupsAccumulator>> {
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let sums = self.inner.evaluate(emit_to)?;
         let sums = if self.is_real { cast(&sums, &DataType::Float32)? } else { sums };
-        self.checked(&sums)?;
-        Ok(sums)
+        self.checked(sums)
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let state = self.inner.state(emit_to)?;
         if let Some(sums) = state.first() {
-            self.checked(sums)?;
+            self.checked(Arc::clone(sums))?;
         }
         Ok(state)
     }

@@ -18,7 +18,7 @@ use datafusion::{
     },
 };
 
-use super::function::Kind;
+use super::{dependencies::unique, function::Kind};
 use crate::error::{Code, Error};
 
 /// The keys of the library.
@@ -143,12 +143,7 @@ impl Alike<'_> {
     fn grouped(&self, aggregate: &Aggregate, made: &mut usize) -> Result<Option<LogicalPlan>> {
         let schema = aggregate.input.schema();
         // The columns are of each group once.
-        let mut all: Vec<Expr> = Vec::with_capacity(aggregate.group_expr.len());
-        for group in &aggregate.group_expr {
-            if !all.contains(group) {
-                all.push(group.clone());
-            }
-        }
+        let all = unique(&aggregate.group_expr);
         let follows = following(&all, schema);
         let keys = all.iter().zip(&follows).map(|(group, follows)| {
             // It has no key of its own, and as many values as what it follows from. Others are known by their keys all the same: what the
@@ -168,7 +163,7 @@ impl Alike<'_> {
         let mut columns = Vec::new();
         for ((group, key), (relation, field)) in all.iter().zip(keys).zip(aggregate.schema.iter()) {
             if matches!(key, Key::Itself) {
-                groups.push(group.clone());
+                groups.push((*group).clone());
                 columns.push(Expr::Column(Column::new(relation.cloned(), field.name())));
                 continue;
             }
@@ -176,7 +171,7 @@ impl Alike<'_> {
             let name = format!("\u{1f}alike {made}");
             let first = Expr::AggregateFunction(AggregateFunction::new_udf(
                 first_value_udaf(),
-                vec![group.clone().unalias()],
+                vec![(*group).clone().unalias()],
                 false,
                 None,
                 Vec::new(),
@@ -218,12 +213,12 @@ enum Key {
 }
 
 /// Which groups are columns that follow from others among them, such as those of a table whose primary key is there.
-fn following(groups: &[Expr], schema: &DFSchema) -> Vec<bool> {
+fn following(groups: &[&Expr], schema: &DFSchema) -> Vec<bool> {
     let place = |group: &Expr| match group {
         Expr::Column(column) => schema.maybe_index_of_column(column),
         _ => None,
     };
-    let places: Vec<Option<usize>> = groups.iter().map(place).collect();
+    let places: Vec<Option<usize>> = groups.iter().copied().map(place).collect();
     let is_there = |source: &usize| places.contains(&Some(*source));
     let mut follows = vec![false; groups.len()];
     for dependence in schema.functional_dependencies().iter() {

@@ -18,6 +18,8 @@ use datafusion::{
     physical_expr_common::datum::apply,
 };
 
+use super::float_key::without_signed_nan;
+
 const DIGITS_128: u8 = 38;
 const DIGITS_256: u8 = 76;
 /// Digits behind the point of a quotient, at least.
@@ -242,25 +244,16 @@ where
             }
         }
     }
-    if results.values().iter().any(|value| value.is_not_a_number()) {
-        let of_one_sign = |value: T::Native| if value.is_not_a_number() { T::Native::NOT_A_NUMBER } else { value };
-        return Ok(Arc::new(results.unary::<_, T>(of_one_sign)));
-    }
-    Ok(computed)
+    Ok(without_signed_nan(computed))
 }
 
 /// What both widths of floats can say of themselves.
 trait Float: Copy + PartialEq {
-    /// The one that is greater than all numbers: with a sign it would be less.
-    const NOT_A_NUMBER: Self;
-
     fn is_unbounded(self) -> bool;
     fn is_not_a_number(self) -> bool;
 }
 
 impl Float for f32 {
-    const NOT_A_NUMBER: Self = Self::NAN;
-
     fn is_unbounded(self) -> bool {
         self.is_infinite()
     }
@@ -271,8 +264,6 @@ impl Float for f32 {
 }
 
 impl Float for f64 {
-    const NOT_A_NUMBER: Self = Self::NAN;
-
     fn is_unbounded(self) -> bool {
         self.is_infinite()
     }

@@ -67,7 +67,8 @@ fn column(name: &str) -> Expr {
     Expr::Column(Column::new_unqualified(name))
 }
 
-fn unique(expressions: &[Expr]) -> Vec<&Expr> {
+/// Each of them once.
+pub(super) fn unique(expressions: &[Expr]) -> Vec<&Expr> {
     let mut unique: Vec<&Expr> = Vec::with_capacity(expressions.len());
     for expression in expressions {
         if !unique.contains(&expression) {

@@ -1,9 +1,10 @@
-//! The order of floats: Postgres takes `-0` and `0` for one value where it sorts, ranks and divides into partitions; the engine does not.
+//! The order of floats: Postgres takes `-0` and `0` for one value where it sorts, ranks and divides into partitions, and NaN for one that is
+//! greater than all others. The engine goes by their signs.
 
 use std::sync::Arc;
 
 use arrow::{
-    array::AsArray,
+    array::{ArrayRef, AsArray},
     datatypes::{DataType, Float32Type, Float64Type},
 };
 use datafusion::{
@@ -13,6 +14,27 @@ use datafusion::{
         sort_properties::{ExprProperties, SortProperties},
     },
 };
+
+/// Floats of which none is NaN with a sign.
+pub(super) fn without_signed_nan(values: ArrayRef) -> ArrayRef {
+    match values.data_type() {
+        DataType::Float64 => {
+            let floats = values.as_primitive::<Float64Type>();
+            if !floats.values().iter().any(|value| value.is_nan()) {
+                return values;
+            }
+            Arc::new(floats.unary::<_, Float64Type>(|value| if value.is_nan() { f64::NAN } else { value }))
+        }
+        DataType::Float32 => {
+            let floats = values.as_primitive::<Float32Type>();
+            if !floats.values().iter().any(|value| value.is_nan()) {
+                return values;
+            }
+            Arc::new(floats.unary::<_, Float32Type>(|value| if value.is_nan() { f32::NAN } else { value }))
+        }
+        _ => values,
+    }
+}
 
 /// The float, with zeros of one sign.
 pub(super) fn float_key() -> ScalarUDF {

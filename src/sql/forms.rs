@@ -51,10 +51,8 @@ pub(super) fn rewrite(expression: &mut Expr) {
                 *expression = made;
             }
         }
-        // The engine does not see the columns around a subquery in the list.
-        Expr::Array(array)
-            if own::any(array, |inner| matches!(inner, Expr::Identifier(_) | Expr::CompoundIdentifier(_))) =>
-        {
+        // The engine's planner does not see the columns of an outer query in a list.
+        Expr::Array(array) if !array.elem.is_empty() => {
             *expression = function(ARRAY, std::mem::take(&mut array.elem));
         }
         Expr::Extract { field, expr, .. } => {

@@ -19,9 +19,8 @@ use datafusion::{
 use super::{
     CHAR_LENGTH_KEY,
     arithmetic::{self, Operation},
-    elements,
     function::{Kind, are_comparable, is_typed},
-    strict::Strict,
+    strict::{Strict, kind_of},
     temporal,
 };
 use crate::error::{Code, Error};
@@ -31,7 +30,6 @@ use crate::error::{Code, Error};
 pub(super) struct PostgresOperators {
     arithmetic: [Arc<ScalarUDF>; Operation::ALL.len()],
     difference: Arc<ScalarUDF>,
-    array: Arc<ScalarUDF>,
     /// The library: an operator is the function that has its symbol for a name.
     functions: Arc<HashMap<String, Arc<ScalarUDF>>>,
 }
@@ -39,8 +37,7 @@ pub(super) struct PostgresOperators {
 impl PostgresOperators {
     pub(super) fn new(functions: Arc<HashMap<String, Arc<ScalarUDF>>>) -> Self {
         let arithmetic = Operation::ALL.map(arithmetic::function);
-        let (difference, array) = (Arc::new(temporal::difference()), Arc::new(elements::array()));
-        Self { arithmetic, difference, array, functions }
+        Self { arithmetic, difference: Arc::new(temporal::difference()), functions }
     }
 
     /// The library's operator for these operands; the error of it where it takes others.
@@ -52,7 +49,7 @@ impl PostgresOperators {
         };
         let (left, right) = (raw.left.clone(), raw.right.clone());
         // What is not known is taken to be of the other side's type first.
-        if let (Ok(first), Ok(second)) = (kind(&left, schema), kind(&right, schema))
+        if let (Ok(first), Ok(second)) = (kind_of(&left, schema), kind_of(&right, schema))
             && (first == Kind::Unknown) != (second == Kind::Unknown)
         {
             let (known, is_left) = if first == Kind::Unknown { (second, true) } else { (first, false) };
@@ -77,7 +74,7 @@ impl PostgresOperators {
         if let Some(Ok(planned)) = self.of_library(&raw, schema) {
             return Ok(PlannerResult::Planned(planned));
         }
-        let (left, right) = (kind(&raw.left, schema)?, kind(&raw.right, schema)?);
+        let (left, right) = (kind_of(&raw.left, schema)?, kind_of(&raw.right, schema)?);
         let RawBinaryExpr { op, left: mut first, right: mut second } = raw;
         let cast = |expression: Expr, to: Kind| match self.functions.get(&format!("::{}", to.name())) {
             Some(cast) => Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(cast), vec![expression])),
@@ -150,7 +147,11 @@ impl PostgresOperators {
         let is_operator = match &operand {
             Expr::BinaryExpr(_) => true,
             Expr::ScalarFunction(call) => {
-                !call.func.name().starts_with(|letter: char| letter == '_' || letter == ':' || letter.is_alphabetic())
+                self.arithmetic.contains(&call.func)
+                    || !call
+                        .func
+                        .name()
+                        .starts_with(|letter: char| letter == '_' || letter == ':' || letter.is_alphabetic())
             }
             _ => false,
         };
@@ -168,11 +169,6 @@ impl PostgresOperators {
 }
 
 impl ExprPlanner for PostgresOperators {
-    fn plan_array_literal(&self, mut exprs: Vec<Expr>, schema: &DFSchema) -> Result<PlannerResult<Vec<Expr>>> {
-        Strict { functions: &self.functions }.elements(&mut exprs, schema)?;
-        Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&self.array), exprs))))
-    }
-
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let (left, right) = (self.settled(raw.left, schema)?, self.settled(raw.right, schema)?);
         let raw = RawBinaryExpr { left, right, ..raw };
@@ -216,7 +212,7 @@ impl ExprPlanner for PostgresOperators {
             }
             // The engine has it of floats.
             if matches!(operation, Operation::Modulo) && is_number(&left) && is_number(&right) {
-                return Err(no_operator(&raw.op, kind(&first, schema)?, kind(&second, schema)?));
+                return Err(no_operator(&raw.op, kind_of(&first, schema)?, kind_of(&second, schema)?));
             }
             return Ok(PlannerResult::Original(RawBinaryExpr { op: raw.op, left: first, right: second }));
         }
@@ -258,10 +254,6 @@ fn comparison(raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<Raw
     let right = if left_is_padded { trimmed(right) } else { right };
     let left = if right_is_padded { trimmed(left) } else { left };
     Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
-}
-
-fn kind(expression: &Expr, schema: &DFSchema) -> Result<Kind> {
-    expression.to_field(schema).map(|(_, field)| Kind::of_field(&field))
 }
 
 fn no_operator(op: &BinaryOperator, left: Kind, right: Kind) -> DataFusionError {

@@ -23,7 +23,7 @@ use datafusion::{
 use num_bigint::BigInt;
 
 use super::function::no_function;
-use super::library::decimal::{decimal, divided, power_of_ten, quotient_scale, root, wide};
+use super::library::decimal::{decimal, divided, power_of_ten, quotient_scale, root, too_wide, wide};
 
 const DIGITS_MAX: u8 = 76;
 /// Digits behind the point, where there is room: as many as Postgres gives to what is not tiny.
@@ -85,7 +85,8 @@ impl AggregateUDFImpl for Spread {
         Ok(match types {
             [DataType::Decimal256(precision, scale)] => {
                 let behind = scale.unsigned_abs();
-                let whole = precision.saturating_sub(behind).saturating_mul(2).saturating_add(2).min(DIGITS_MAX);
+                let whole =
+                    precision.saturating_sub(behind).saturating_mul(2).saturating_add(2).min(DIGITS_MAX - SCALE);
                 let scale = SCALE.max(behind.saturating_mul(2)).min(DIGITS_MAX - whole).max(behind.min(DIGITS_MAX));
                 DataType::Decimal256(DIGITS_MAX, scale.cast_signed())
             }
@@ -203,8 +204,9 @@ impl Exact {
             }
             false => quotient(scale),
         };
-        let made = decimal(&value, scale).map_err(|error| DataFusionError::External(Box::new(error)))?;
-        Ok(made.rescaled(self.scale))
+        let failed = |error| DataFusionError::External(Box::new(error));
+        let made = decimal(&value, scale).map_err(failed)?;
+        made.rescaled(self.scale).map(Some).ok_or_else(|| failed(too_wide()))
     }
 }
 

@@ -294,7 +294,7 @@ fn is_untyped(value: &Expr, schema: &DFSchema) -> Result<bool> {
     Ok(is_literal && kind_of(value, schema)? == Kind::Unknown)
 }
 
-fn kind_of(expression: &Expr, schema: &DFSchema) -> Result<Kind> {
+pub(super) fn kind_of(expression: &Expr, schema: &DFSchema) -> Result<Kind> {
     expression.to_field(schema).map(|(_, field)| Kind::of_field(&field))
 }
 

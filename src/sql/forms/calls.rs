@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::{
     super::{
         aggregates::{MEAN, WIDE_SUM},
+        elements::ARRAY,
         literal,
     },
     equals, hypothetical,
@@ -275,8 +276,10 @@ fn ordered_set(call: &mut Function, name: &str) -> Option<Expr> {
     let FunctionArguments::List(list) = &mut call.args else { return None };
     // One fraction has an aggregate of its own, which keeps no array.
     let is_list = |fraction: &Expr| {
-        matches!(fraction, Expr::Array(_))
-            || matches!(fraction, Expr::Function(cast) if cast.name.to_string().trim_matches('"').ends_with("[]"))
+        let Expr::Function(call) = fraction else { return matches!(fraction, Expr::Array(_)) };
+        let name = call.name.to_string();
+        let name = name.trim_matches('"');
+        name == ARRAY || name.ends_with("[]")
     };
     let is_array = |argument: &FunctionArg| match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(fraction)) => is_list(fraction),

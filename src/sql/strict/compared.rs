@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::{
     common::{
         DFSchema, Result, ScalarValue,
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
-        Between, BinaryExpr, Expr, Operator,
+        Between, BinaryExpr, Expr, ExprSchemable, Operator,
         expr::{InList, InSubquery, ScalarFunction},
     },
 };
@@ -62,7 +63,7 @@ impl Strict<'_> {
     ) -> Result<Transformed<Expr>> {
         let mut parts = [*expr, *low, *high];
         let changed = self.compared(&mut parts, schema)?;
-        if self.widths(&parts, schema)?.is_empty() {
+        if self.widths(&parts, schema)?.is_empty() && !are_decimals_of_two_widths(&parts, schema)? {
             let [value, low, high] = parts.map(Box::new);
             let made = Expr::Between(Between::new(value, negated, low, high));
             return Ok(Transformed::new_transformed(made, changed));
@@ -175,6 +176,13 @@ impl Strict<'_> {
         });
         Ok(any_of(tests.collect()).map(|any| if negated { Expr::Not(Box::new(any)) } else { any }))
     }
+}
+
+/// Between which the engine finds no common type, but where two of them are compared.
+fn are_decimals_of_two_widths(values: &[Expr], schema: &DFSchema) -> Result<bool> {
+    let types = values.iter().map(|value| value.get_type(schema)).collect::<Result<Vec<_>>>()?;
+    let is_narrow = types.iter().any(|of| matches!(of, DataType::Decimal128(..)));
+    Ok(is_narrow && types.iter().any(|of| matches!(of, DataType::Decimal256(..))))
 }
 
 /// One or another of them, no deeper than need be.

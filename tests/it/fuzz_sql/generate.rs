@@ -30,6 +30,8 @@ pub(super) struct Variable {
     pub(super) is_wild: bool,
     /// No other row of its table has the same.
     pub(super) is_unique: bool,
+    /// A query made it, and Postgres may put what it was made of in its place.
+    pub(super) is_made: bool,
 }
 
 /// What the rows of a FROM clause have.
@@ -214,7 +216,7 @@ impl Generator<'_> {
             shape = "";
         }
         let count = *self.random.pick(&[0, 1, 1, 1, 2, 2, 3]);
-        // With sets Postgres itself mixes up expressions that it can make simpler.
+        // With sets Postgres itself mixes up expressions that it can make simpler, and columns that are one below.
         let is_simple = matches!(shape, "ROLLUP " | "CUBE " | "GROUPING SETS ");
         let mut keys: Vec<Expression> = (0..count).filter_map(|_| self.key(scope, is_simple)).collect();
         keys.dedup_by_key(|key| super::sql_of(key));
@@ -238,10 +240,12 @@ impl Generator<'_> {
     }
 
     fn key(&mut self, scope: &Scope, is_simple: bool) -> Option<Expression> {
+        let mut scope = scope.clone();
+        scope.variables.retain(|variable| !(is_simple && variable.is_made));
         for _ in 0..10 {
-            let kind = self.kind(Some(scope), true);
+            let kind = self.kind(Some(&scope), true);
             let depth = usize::from(!is_simple && self.random.chance(30));
-            let key = self.tamed(Place::row(scope), kind, depth);
+            let key = self.tamed(Place::row(&scope), kind, depth);
             if kind != Kind::Interval && key.has_column() {
                 return Some(key);
             }
@@ -346,6 +350,7 @@ impl Generator<'_> {
             is_noisy: false,
             is_wild: column.is_wild,
             is_unique: column.is_key && keys.len() == 1,
+            is_made: false,
         };
         let variables = table.columns.iter().map(variable).collect();
         let scope = Scope { variables, total: Some(keys.clone()), is_keyed: true, row_count: table.row_count };
@@ -370,6 +375,7 @@ fn scope_of(alias: &str, columns: &[(Kind, bool)], row_count: usize) -> Scope {
             is_noisy: *is_noisy,
             is_wild: false,
             is_unique: false,
+            is_made: true,
         })
         .collect();
     let is_total = columns.len() <= 5 && columns.iter().all(|(kind, is_noisy)| !is_noisy && *kind != Kind::Interval);

@@ -105,6 +105,17 @@ pub(super) const SCALARS: &str = "
     bool (coalesce({float8}, 0.5) {<|>=} {numeric})
     bool (({date} - {date}) {<|>=|=} {0..99})
     bool ({0..99} {<|>=|=} ({date} - DATE '2024-02-29'))
+    bool {bool} {AND|OR} {bool} {AND|OR} {bool}
+    bool NOT {bool} {AND|OR} {bool}
+    bool {int4} {+|-} {int4} {=|<|>=} {int4} {AND|OR} {bool}
+    bool {int4} IS {DISTINCT|NOT DISTINCT} FROM {int4} + {int4} {AND|OR} {bool}
+    bool {int4} {BETWEEN|NOT BETWEEN} {int4} - {int4} AND {int4} {AND|OR} {bool}
+    bool {int4} {IN|NOT IN} ({int4}, {int4}) {AND|OR} NOT {bool}
+    bool {text} || {text} {LIKE|NOT LIKE|ILIKE} '%a%' {AND|OR} {bool}
+    bool {bool} {AND|OR} {a} IS {NULL|NOT NULL}
+    bool {date} - {date} {<|>=|=} {0..99}
+    bool {numeric} - {numeric} * {int4} {<|>|<>} {float8}
+    bool {bool} = {bool} IS {TRUE|NOT FALSE|NOT UNKNOWN}
     int2 ({int2} {+|-} {int2})
     int2 ({int4} % 100)::int2
     int2 ({int2} / {2..5}::int2)
@@ -131,6 +142,11 @@ pub(super) const SCALARS: &str = "
     int4 '{-99..99}'::int4
     int4 coalesce({int4}, '{0..99}')
     int4 CASE WHEN {bool} THEN {int4} ELSE '{0..99}' END
+    int4 {int4} {+|-} {int4} {+|-} {int4}
+    int4 {int4} {+|-} {int4} * {2..9}
+    int4 - {int4} % {2..9} {+|-} {int4}
+    int4 {int4} & {int4} {+|-} {0..9}
+    int8 {int8} {+|-} {int4} {+|-} {int8}
     int8 ({int8} {+|-} {int8})
     int8 ({int4} {+|-} {int8})
     int8 ({int8} * {2..99})
@@ -142,6 +158,9 @@ pub(super) const SCALARS: &str = "
     int8 floor({float8})::int8
     numeric coalesce({numeric}, {int4}, '{0..9}.5')
     numeric greatest({numeric}, {0..9}.25)
+    numeric {numeric} {+|-} {numeric} {+|-} {int4}
+    numeric {numeric} {+|-} {numeric} * {int4}
+    numeric - {numeric} % {2..9} {+|-} {numeric}
     numeric ({numeric} {+|-} {numeric})
     numeric ({numeric} * {numeric})
     numeric ({numeric} {+|-|*} {int4})
@@ -170,6 +189,7 @@ pub(super) const SCALARS: &str = "
     float8 coalesce({float8}, {0..9}.5)
     float8 CASE WHEN {bool} THEN {numeric} ELSE {float8} END
     float8 (- {float8})
+    float8 {float8} {+|-} {float8} * {int4} {+|-} {float8}
     float8 ({float8} {+|-|*} {float8})
     float8 ({float8} / nullif({float8}, 0))
     float8 ({float8} * {int4})
@@ -183,6 +203,8 @@ pub(super) const SCALARS: &str = "
     float8! power(abs({float8}), {0..2}.5)
     float8! ln(abs({float8}) + 1)
     float8! atan({float8})
+    text {text} || {int4} {+|-} {int4} || {text}
+    text {varchar} || {text} || {int4}
     text ({text} || {text})
     text ({text} || {int4})
     text ({varchar} || {text})
@@ -212,6 +234,7 @@ pub(super) const SCALARS: &str = "
     varchar ({text})::varchar({1..6})
     date {coalesce|greatest|least}({date}, '{2020..2024}-0{1..9}-1{0..9}')
     date CASE WHEN {bool} THEN {date} ELSE '2024-03-10' END
+    date {date} {+|-} {0..40} {+|-} {0..400}
     date ({date} {+|-} {0..400})
     date ({date} + {int2})
     date ({timestamp})::date
@@ -220,6 +243,7 @@ pub(super) const SCALARS: &str = "
     date make_date({1990..2030}, {1..12}, {1..28})
     date to_date('{2020..2024}-{1..12}-{1..28}', 'YYYY-MM-DD')
     timestamp {coalesce|greatest|least}({timestamp}, '{2020..2024}-0{1..9}-1{0..9} 12:30')
+    timestamp {timestamp} {+|-} {interval} {+|-} {interval}
     timestamp ({timestamp} {+|-} {interval})
     timestamp ({date} {+|-} {interval})
     timestamp ({date})::timestamp
