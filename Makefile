@@ -40,7 +40,7 @@ docs-sql: ## Write docs/sql.md anew: the corpus, the differences, the functions 
 sqlfuzz: ## Ask Postgres and the engine random statements for an hour, or for FINDER_SECONDS, from FINDER_SEED or the time of day
 	@tools/install-packages.sh cargo cc postgres redis
 	FINDER_SECONDS=$${FINDER_SECONDS:-3600} FINDER_SEED=$${FINDER_SEED:-$$(date +%s)} \
-		cargo test --release $(LOCKED) --test it -- --nocapture --ignored finder::
+		cargo test --release $(LOCKED) --test it -- --nocapture finder::
 
 bench: ## Run the benchmarks
 	@tools/install-packages.sh cargo cc

@@ -41,7 +41,7 @@ pub(super) fn plan(
         .with_collect_spans(options.collect_spans)
         .with_default_null_ordering(NullOrdering::NullsMax);
     let time_zone: Arc<str> = state.config_options().execution.time_zone.as_deref().unwrap_or("UTC").into();
-    let relations: [Arc<dyn RelationPlanner>; 1] = [Arc::new(Derived::default())];
+    let relations: [Arc<dyn RelationPlanner>; 1] = [Arc::new(Derived::new(dialect.typing()))];
     let names = Names { engine, state, dialect, time_zone, relations };
     let parameters = parameters.into_iter().map(Some).collect();
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters);

@@ -16,13 +16,24 @@ use datafusion::{
     sql::sqlparser::ast::{Ident, TableAlias, TableAliasColumnDef, TableFactor},
 };
 
-use crate::error::{Code, Error};
+use crate::{
+    error::{Code, Error},
+    sql::Typing,
+};
 
-/// Plans what the engine plans, and forgets the keys. One for each statement.
-#[derive(Debug, Default)]
+/// Plans what the engine plans, forgets the keys, and gives columns the types that they have in the end, so that what is around them chooses
+/// its operators by those. One for each statement.
+#[derive(Debug)]
 pub(super) struct Derived {
+    typing: Typing,
     /// The relation that comes next is one that was asked for from here.
     is_asked: AtomicBool,
+}
+
+impl Derived {
+    pub(super) fn new(typing: Typing) -> Self {
+        Self { typing, is_asked: AtomicBool::new(false) }
+    }
 }
 
 impl RelationPlanner for Derived {
@@ -43,7 +54,7 @@ impl RelationPlanner for Derived {
         };
         self.is_asked.store(true, Ordering::Relaxed);
         let plan = context.plan(relation)?;
-        let plan = if is_table(&plan) { plan } else { without_keys(plan)? };
+        let plan = if is_table(&plan) { plan } else { without_keys(self.typing.apply(plan)?)? };
         let alias = named.map(|alias| all_named(alias, &plan)).transpose()?;
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
     }

@@ -9,7 +9,8 @@ use datafusion::{
     },
     config::ConfigOptions,
     logical_expr::{
-        BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Projection, SortExpr, Window, utils::split_conjunction,
+        BinaryExpr, Expr, ExprSchemable, Filter, LogicalPlan, Projection, SortExpr, Window, lit,
+        utils::{conjunction, split_conjunction, split_conjunction_owned},
     },
     optimizer::{
         ApplyOrder, OptimizerConfig, OptimizerRule, eliminate_duplicated_expr::EliminateDuplicatedExpr,
@@ -213,24 +214,32 @@ fn conditions_down(
     plan: LogicalPlan,
     config: &dyn OptimizerConfig,
 ) -> Result<Transformed<LogicalPlan>> {
-    let LogicalPlan::Filter(mut filter) = plan else { return rule.rewrite(plan, config) };
+    let LogicalPlan::Filter(filter) = plan else { return rule.rewrite(plan, config) };
+    let (mut filter, is_joined) = joined(filter);
     if rules_out_a_row_of_none(&filter) || is_of_renamed_windows(&filter) {
-        return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+        return Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), is_joined));
     }
-    columns_first(&mut filter)?;
+    // The engine takes `1 = id AND id = 1` for two values that one column cannot have.
+    filter.predicate = filter.predicate.transform_up(column_first).data()?;
     rule.rewrite(LogicalPlan::Filter(filter), config)
 }
 
-/// The engine takes `1 = id AND id = 1` for two values that one column cannot have, also where it joins filters on filters.
-fn columns_first(filter: &mut Filter) -> Result<()> {
-    filter.predicate = std::mem::take(&mut filter.predicate).transform_up(column_first).data()?;
-    if matches!(&*filter.input, LogicalPlan::Filter(_))
-        && let LogicalPlan::Filter(mut below) = Arc::unwrap_or_clone(std::mem::take(&mut filter.input))
-    {
-        columns_first(&mut below)?;
-        filter.input = Arc::new(LogicalPlan::Filter(below));
+/// Filters upon filters as one, the lowest first, as the engine's rule would join them by itself, unseen.
+fn joined(mut filter: Filter) -> (Filter, bool) {
+    let mut is_joined = false;
+    while let LogicalPlan::Filter(below) = &*filter.input {
+        let below = below.clone();
+        let mut conditions: Vec<Expr> = Vec::new();
+        for condition in [below.predicate, filter.predicate].into_iter().flat_map(split_conjunction_owned) {
+            if !conditions.contains(&condition) {
+                conditions.push(condition);
+            }
+        }
+        filter.predicate = conjunction(conditions).unwrap_or_else(|| lit(true));
+        filter.input = below.input;
+        is_joined = true;
     }
-    Ok(())
+    (filter, is_joined)
 }
 
 fn column_first(condition: Expr) -> Result<Transformed<Expr>> {

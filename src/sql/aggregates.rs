@@ -413,9 +413,10 @@ impl ScalarUDFImpl for Mean {
                 }
             }
             [DataType::Decimal256(precision, scale), _] => {
-                let whole = precision.saturating_sub(scale.unsigned_abs());
-                let behind = 20.max(scale.unsigned_abs()).min(76 - whole).max(scale.unsigned_abs());
-                DataType::Decimal256(76.min(whole + behind), behind.cast_signed())
+                // One with more digits before the point than are left is an error, as any number beyond the type is.
+                let behind = 20.max(scale.unsigned_abs());
+                let whole = precision.saturating_sub(scale.unsigned_abs()).min(76 - behind);
+                DataType::Decimal256(whole + behind, behind.cast_signed())
             }
             [own @ (DataType::Float64 | DataType::Interval(_)), _] => own.clone(),
             _ => return plan_err!("avg takes one number"),

@@ -17,13 +17,15 @@ use datafusion::{
     },
     functions_window::row_number::row_number_udwf,
     logical_expr::{
-        BinaryExpr, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, expr::WindowFunction,
-        expr_rewriter::NamePreserver, utils::split_conjunction,
+        BinaryExpr, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, SubqueryAlias,
+        expr::{InSubquery, WindowFunction},
+        expr_rewriter::NamePreserver,
+        utils::split_conjunction,
     },
 };
 
 use self::push::{Mode, Outer};
-use super::single::single;
+use super::{forms, single::single};
 use crate::error::{Code, Error};
 
 /// How deep subqueries that look outside may be within each other.
@@ -57,7 +59,10 @@ pub(super) fn decorrelate(plan: LogicalPlan) -> Result<LogicalPlan> {
                         has_values = true;
                     }
                     Expr::Exists(exists) => is_joined_rightly(&exists.subquery.subquery)?,
-                    Expr::InSubquery(member) => is_joined_rightly(&member.subquery.subquery)?,
+                    Expr::InSubquery(member) => {
+                        is_joined_rightly(&member.subquery.subquery)?;
+                        has_values = true;
+                    }
                     _ => {}
                 }
                 Ok(TreeNodeRecursion::Continue)
@@ -71,13 +76,15 @@ pub(super) fn decorrelate(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(plan.transform_up_with_subqueries(|node| renamed(node, &mut count))?.data)
 }
 
-/// Scalar subqueries with a name of their own for their value. The engine joins by the columns that they compare, one of which may have it.
+/// Subqueries with a name of their own for their value. The engine joins by the columns that they compare, one of which may have it.
 fn renamed(node: LogicalPlan, count: &mut usize) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&node);
     node.map_expressions(|expression| {
         let name = names.save(&expression);
         let made = expression.transform_up(|inner| {
-            let Expr::ScalarSubquery(subquery) = &inner else { return Ok(Transformed::no(inner)) };
+            let (Expr::ScalarSubquery(subquery) | Expr::InSubquery(InSubquery { subquery, .. })) = &inner else {
+                return Ok(Transformed::no(inner));
+            };
             let LogicalPlan::Projection(projection) = &*subquery.subquery else { return Ok(Transformed::no(inner)) };
             let ([value], true) = (projection.expr.as_slice(), asks_outside(&subquery.subquery)) else {
                 return Ok(Transformed::no(inner));
@@ -85,7 +92,11 @@ fn renamed(node: LogicalPlan, count: &mut usize) -> Result<Transformed<LogicalPl
             *count += 1;
             let value = value.clone().unalias().alias(format!("\u{1f}scalar {count}"));
             let plan = LogicalPlanBuilder::new_from_arc(Arc::clone(&projection.input)).project([value])?.build()?;
-            Ok(Transformed::yes(Expr::ScalarSubquery(subquery.with_plan(Arc::new(plan)))))
+            let subquery = subquery.with_plan(Arc::new(plan));
+            Ok(Transformed::yes(match inner {
+                Expr::InSubquery(member) => Expr::InSubquery(InSubquery { subquery, ..member }),
+                _ => Expr::ScalarSubquery(subquery),
+            }))
         })?;
         Ok(if made.transformed { made.update_data(|made| name.restore(made)) } else { made })
     })
@@ -93,6 +104,11 @@ fn renamed(node: LogicalPlan, count: &mut usize) -> Result<Transformed<LogicalPl
 
 fn asks_outside(plan: &LogicalPlan) -> bool {
     !plan.all_out_ref_exprs().is_empty()
+}
+
+/// A subquery of which another has been made: its columns have no names that a condition could have which comes from below.
+fn is_ours(alias: &SubqueryAlias) -> bool {
+    alias.alias.table() == forms::INNER && asks_outside(&alias.input)
 }
 
 /// The engine pulls conditions out of a subquery, above whatever stands there: of a window, a limit or an aggregate of all rows that
@@ -103,9 +119,9 @@ fn is_joined_rightly(plan: &LogicalPlan) -> Result<()> {
             return Ok(TreeNodeRecursion::Jump);
         }
         let is_right = match node {
+            LogicalPlan::SubqueryAlias(alias) => !is_ours(alias),
             LogicalPlan::Filter(_)
             | LogicalPlan::Projection(_)
-            | LogicalPlan::SubqueryAlias(_)
             | LogicalPlan::Subquery(_)
             | LogicalPlan::Aggregate(_)
             | LogicalPlan::EmptyRelation(_) => true,
@@ -364,6 +380,7 @@ fn is_hard(subquery: &Subquery) -> Result<bool> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     below.apply(|node| {
+        is_hard |= matches!(node, LogicalPlan::SubqueryAlias(alias) if is_ours(alias));
         is_hard |= !matches!(
             node,
             LogicalPlan::Filter(_)

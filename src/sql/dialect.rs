@@ -21,12 +21,26 @@ use super::{
     enums::{EnumType, enum_cast},
     function,
     functions::is_scalar,
+    grouping_keys,
     operators::PostgresOperators,
     order::Order,
     set_all,
     strict::Strict,
     type_planner::PostgresTypes,
 };
+
+/// Gives columns their types; see [`Dialect::typing`].
+#[derive(Clone, Debug)]
+pub struct Typing {
+    functions: Arc<HashMap<String, Arc<ScalarUDF>>>,
+}
+
+impl Typing {
+    /// The plan with its types.
+    pub fn apply(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        Strict { functions: &self.functions }.apply(grouping_keys::apply(set_all::apply(plan)?)?)
+    }
+}
 
 /// Postgres's SQL as a source speaks it, in one time zone. Made once for each zone, shared by its sessions.
 #[derive(Debug)]
@@ -59,9 +73,15 @@ impl Dialect {
         Self { order, functions, engine, planners, types: Arc::new(PostgresTypes { time_zone: zone.name().into() }) }
     }
 
+    /// What a plan needs so that its columns are of the types that Postgres gives them. It may be done more than once.
+    #[must_use]
+    pub fn typing(&self) -> Typing {
+        Typing { functions: Arc::clone(&self.functions) }
+    }
+
     /// The plan of a statement with its subqueries joined, and with everything in the source's order.
     pub fn settled(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        let plan = Strict { functions: &self.functions }.apply(set_all::apply(plan)?)?;
+        let plan = self.typing().apply(plan)?;
         let plan = Alike { functions: &self.functions }.apply(elements::apply(plan)?)?;
         self.order.apply(decorrelate(plan)?)
     }

@@ -2,7 +2,9 @@
 
 mod binding;
 mod calls;
+mod chains;
 mod equals;
+mod groups;
 mod hypothetical;
 mod joins;
 mod make;
@@ -24,6 +26,10 @@ use datafusion::sql::sqlparser::ast::{
 
 use self::make::{cast, function, int4, number, query_of, take, text};
 use crate::error::{Code, Error, Result};
+
+pub(super) use chains::refuse_chains;
+pub(super) use groups::TYPED;
+pub(super) use subqueries::INNER;
 
 use super::{collation::COLLATE, elements::ARRAY, function::Kind, labels::folded, literal, type_names};
 
@@ -202,6 +208,7 @@ pub(super) fn settle_select(select: &mut Select) {
     for condition in select.selection.iter_mut().chain(&mut select.having) {
         members::settle_condition(condition, true);
     }
+    groups::settle(select);
 }
 
 /// The item of the list that a position means.
@@ -233,6 +240,7 @@ pub(super) fn settle_query(query: &mut Query, is_outermost: bool) -> Result<()> 
             members::settle_values(&mut ordered.expr);
         }
     }
+    groups::settle_order(query);
     if let Some(Fetch { with_ties: false, percent: false, quantity }) = &mut query.fetch {
         let rows = quantity.take().unwrap_or_else(|| Expr::Value(Value::Number("1".to_owned(), false).into()));
         query.fetch = None;

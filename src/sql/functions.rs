@@ -8,7 +8,7 @@ use datafusion::{
 };
 
 use super::{
-    aggregates, branches, collation, marks, ntile, percentile::percentile_cont, signed, single, spread,
+    aggregates, branches, collation, marks, min_max, ntile, percentile::percentile_cont, signed, single, spread,
     string_agg::string_agg, temporal,
 };
 
@@ -123,7 +123,7 @@ pub fn install_functions(state: &mut SessionState) -> Result<()> {
     for function in signed::windows().into_iter().chain([ntile::ntile()]) {
         state.register_udwf(Arc::new(function))?;
     }
-    for function in spread::functions() {
+    for function in spread::functions().into_iter().chain(min_max::functions()) {
         state.register_udaf(Arc::new(function))?;
     }
     state.register_udf(Arc::new(aggregates::mean()))?;

@@ -19,6 +19,7 @@ use datafusion::{
 use super::{
     CHAR_LENGTH_KEY,
     arithmetic::{self, Operation},
+    forms::TYPED,
     function::{Kind, are_comparable, is_typed},
     strict::{Strict, kind_of},
     temporal,
@@ -170,6 +171,9 @@ impl PostgresOperators {
 
 impl ExprPlanner for PostgresOperators {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        if matches!(&raw.op, BinaryOperator::Custom(name) if name == TYPED) {
+            return self.settled(raw.left, schema).map(PlannerResult::Planned);
+        }
         let (left, right) = (self.settled(raw.left, schema)?, self.settled(raw.right, schema)?);
         let raw = RawBinaryExpr { left, right, ..raw };
         let operation = match raw.op {

@@ -9,18 +9,22 @@ use datafusion::{
     logical_expr::{Distinct, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, expr::WindowFunction},
 };
 
-/// The plan with its rows numbered. To be called before anything else changes it: by its form alone is such a join known.
+/// What tells equal rows apart.
+const COPY: &str = "\u{1f}copy";
+
+/// The plan with its rows numbered. To be called before anything else changes it: by its form alone is such a join known. Once is enough.
 pub(super) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(plan.transform_up_with_subqueries(node)?.data)
 }
 
 fn node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Join(join) = &node else { return Ok(Transformed::no(node)) };
-    if !is_set_operation(join) || matches!(&*join.left, LogicalPlan::Distinct(Distinct::All(_))) {
+    let is_numbered = join.on.iter().any(|(left, _)| matches!(left, Expr::Column(column) if column.name == COPY));
+    if !is_set_operation(join) || is_numbered || matches!(&*join.left, LogicalPlan::Distinct(Distinct::All(_))) {
         return Ok(Transformed::no(node));
     }
     let columns: Vec<Expr> = join.left.schema().columns().into_iter().map(Expr::Column).collect();
-    let number = Column::new_unqualified("\u{1f}copy");
+    let number = Column::new_unqualified(COPY);
     let other = Column::new_unqualified("\u{1f}other copy");
     let left = numbered(&join.left, &number)?;
     let right = numbered(&join.right, &other)?;

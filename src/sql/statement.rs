@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::{
     tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError},
 };
 
-use super::{differences::hint_for_statement, shape, tokens::spelled_out};
+use super::{differences::hint_for_statement, forms, shape, tokens::spelled_out};
 use crate::error::{Code, Error, Result};
 
 /// How deep expressions and queries may nest before the parser refuses.
@@ -173,6 +173,7 @@ fn parse_one(text: &str, tokens: Vec<TokenWithSpan>, names: &[String]) -> Result
             .with_sqlstate("0A000")
             .with_hint(hint));
     }
+    forms::refuse_chains(&statement)?;
     shape::settle(&mut statement, names)?;
     Ok(statement)
 }

@@ -4,6 +4,7 @@
 
 mod compared;
 mod elements;
+mod outer;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,8 +15,9 @@ use datafusion::{
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
-        BinaryExpr, Case, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, Union,
-        expr::ScalarFunction, expr_rewriter::NamePreserver, utils::merge_schema,
+        BinaryExpr, Case, Cast, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, Union,
+        expr::ScalarFunction, expr_rewriter::NamePreserver, type_coercion::binary::type_union_coercion,
+        utils::merge_schema,
     },
 };
 
@@ -55,14 +57,16 @@ impl Strict<'_> {
                 false => Ok(Transformed::new_transformed(made.data, is_changed)),
             }
         })?;
-        Ok(made.data)
+        if is_changed { outer::retyped(made.data) } else { Ok(made.data) }
     }
 
     fn node(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let schema = match &node {
             LogicalPlan::Union(union) => {
                 let kinds = columns_match(&union.inputs)?;
-                return match self.unified(&union.inputs, &kinds)? {
+                let unified = self.unified(&union.inputs, &kinds)?;
+                let of_one_width = of_one_width(unified.as_deref().unwrap_or(&union.inputs))?;
+                return match of_one_width.or(unified) {
                     Some(inputs) => {
                         let union = Union::try_new_with_loose_types(inputs)?;
                         Ok(Transformed::yes(LogicalPlan::Union(union)))
@@ -428,6 +432,44 @@ impl Strict<'_> {
         }
         Ok(is_changed.then_some(made))
     }
+}
+
+/// The inputs with their numerics in one width, where it differs; else the engine finds it out when it has typed what reads them.
+fn of_one_width(inputs: &[Arc<LogicalPlan>]) -> Result<Option<Vec<Arc<LogicalPlan>>>> {
+    let [first, rest @ ..] = inputs else { return Ok(None) };
+    let mut widths: Vec<DataType> = first.schema().fields().iter().map(|field| field.data_type().clone()).collect();
+    for input in rest {
+        for (width, field) in widths.iter_mut().zip(input.schema().fields()) {
+            if width.is_decimal()
+                && field.data_type().is_decimal()
+                && let Some(common) = type_union_coercion(width, field.data_type())
+            {
+                *width = common;
+            }
+        }
+    }
+    let mut is_changed = false;
+    let mut made = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let columns = input.schema().columns().into_iter().zip(input.schema().fields()).zip(&widths);
+        let mut changed = false;
+        let columns: Vec<Expr> = columns
+            .map(|((column, field), width)| {
+                let value = Expr::Column(column.clone());
+                if !width.is_decimal() || field.data_type() == width || !field.data_type().is_decimal() {
+                    return value;
+                }
+                changed = true;
+                Expr::Cast(Cast::new(Box::new(value), width.clone())).alias_qualified(column.relation, column.name)
+            })
+            .collect();
+        is_changed |= changed;
+        made.push(match changed {
+            true => Arc::new(LogicalPlanBuilder::new_from_arc(Arc::clone(input)).project(columns)?.build()?),
+            false => Arc::clone(input),
+        });
+    }
+    Ok(is_changed.then_some(made))
 }
 
 fn refused(sqlstate: &'static str, message: String) -> DataFusionError {

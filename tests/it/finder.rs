@@ -40,7 +40,6 @@ const TOGETHER: usize = 4;
 const SOME: usize = 64;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "until a long run has found nothing; make sqlfuzz runs it"]
 async fn random_statements_are_answered_as_postgres_does() {
     let end = Instant::now() + Duration::from_secs(setting("FINDER_SECONDS").unwrap_or(SECONDS));
     let mut seed = setting("FINDER_SEED").unwrap_or(1);

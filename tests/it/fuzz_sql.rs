@@ -226,9 +226,13 @@ pub(crate) fn letters(query: &Query) -> String {
     query.body.columns().iter().map(|(kind, is_noisy)| kind.letter(*is_noisy)).collect()
 }
 
-/// Whether the rows come in an order that is given by their values.
+/// Whether the rows come in an order that is given by their values. What may differ by noise must not decide over another column.
 pub(crate) fn is_ordered(query: &Query) -> bool {
     let columns = query.body.columns();
+    let decides = query.order.split_last().map_or(&query.order[..], |(_, before)| before);
+    if decides.iter().any(|order| columns[order.place].1) {
+        return false;
+    }
     // Intervals that are equal have several spellings.
     let mut columns = columns.iter().enumerate();
     !query.body.has_sets()

@@ -85,10 +85,13 @@ fn ordered(name: &str, value: Expr, order: Option<OrderByKind>, alias: Option<&I
     call
 }
 
+/// What a query is called that another has been made around.
+pub(in crate::sql) const INNER: &str = "\u{1f}inner";
+
 /// `SELECT items FROM (query) AS t (columns)`.
 pub(super) fn query_from(items: Vec<SelectItem>, query: &mut Query, columns: Vec<Ident>) -> Query {
     let columns = columns.into_iter().map(|name| TableAliasColumnDef { name, data_type: None }).collect();
-    let alias = TableAlias { explicit: true, name: Ident::with_quote('"', "\u{1f}inner"), columns, at: None };
+    let alias = TableAlias { explicit: true, name: Ident::with_quote('"', INNER), columns, at: None };
     let subquery = Box::new(std::mem::replace(query, query_of(Vec::new())));
     let relation = TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None };
     let mut made = query_of(items);

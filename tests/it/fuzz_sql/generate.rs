@@ -244,7 +244,8 @@ impl Generator<'_> {
         scope.variables.retain(|variable| !(is_simple && variable.is_made));
         for _ in 0..10 {
             let kind = self.kind(Some(&scope), true);
-            let depth = usize::from(!is_simple && self.random.chance(30));
+            // Postgres takes `a OR b` for another value within `a OR b OR c`.
+            let depth = usize::from(!is_simple && kind != Kind::Bool && self.random.chance(30));
             let key = self.tamed(Place::row(&scope), kind, depth);
             if kind != Kind::Interval && key.has_column() {
                 return Some(key);

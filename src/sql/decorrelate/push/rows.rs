@@ -7,7 +7,7 @@ use datafusion::{
     functions_nested::expr_fn::cardinality,
     functions_window::row_number::row_number_udwf,
     logical_expr::{
-        Aggregate, DistinctOn, Expr, FetchType, Limit, LogicalPlan, SkipType, Sort, SortExpr, Unnest, Window,
+        Aggregate, Distinct, DistinctOn, Expr, FetchType, Limit, LogicalPlan, SkipType, Sort, SortExpr, Unnest, Window,
         WindowFrame, builder::unnest_with_options, case, expr::WindowFunction, lit,
     },
 };
@@ -91,8 +91,13 @@ pub(super) fn limited(limit: &Limit, outer: &Outer, mode: Mode) -> Result<Option
         return Ok(None);
     };
     let (input, order) = match limit.input.as_ref() {
-        LogicalPlan::Sort(Sort { input, expr, fetch: None }) => (input, expr.as_slice()),
-        _ => (&limit.input, [].as_slice()),
+        LogicalPlan::Sort(Sort { input, expr, fetch: None }) => (input, expr.clone()),
+        // `DISTINCT ON` has its order inside.
+        LogicalPlan::Distinct(Distinct::On(distinct)) => match order_of(distinct) {
+            Some(order) => (&limit.input, order),
+            None => return Ok(None),
+        },
+        _ => (&limit.input, Vec::new()),
     };
     let Some(below) = push(input, outer, mode)? else { return Ok(None) };
     let mut sorts = Vec::with_capacity(order.len() + 1);
@@ -100,7 +105,7 @@ pub(super) fn limited(limit: &Limit, outer: &Outer, mode: Mode) -> Result<Option
         // What only keeps its outer row comes last.
         sorts.push(SortExpr::new(Expr::Column(outer.marker.clone()), true, false));
     }
-    for sort in order {
+    for sort in &order {
         sorts.push(sort.with_expr(outer.inside(&sort.expr)?));
     }
     let name = format!("{} number", outer.row.name);
@@ -121,6 +126,17 @@ pub(super) fn limited(limit: &Limit, outer: &Outer, mode: Mode) -> Result<Option
         numbered.then(|plan| plan.filter(keep))?
     };
     kept.then(|plan| plan.project(columns)).map(Some)
+}
+
+/// The order of its rows by the columns that it gives; none if it is by something else.
+fn order_of(distinct: &DistinctOn) -> Option<Vec<SortExpr>> {
+    let given = |sort: &SortExpr| {
+        let place =
+            distinct.select_expr.iter().position(|given| given.clone().unalias() == sort.expr.clone().unalias())?;
+        let (relation, field) = distinct.schema.qualified_field(place);
+        Some(sort.with_expr(Expr::Column(Column::new(relation.cloned(), field.name()))))
+    };
+    distinct.sort_expr.iter().flatten().map(given).collect()
 }
 
 /// For each outer row, which is there even if there is nothing to aggregate.
