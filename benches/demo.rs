@@ -10,6 +10,8 @@
 #[path = "../tests/it/support.rs"]
 #[expect(dead_code, reason = "shared with the tests")]
 mod support;
+#[path = "../tests/it/support_certificates.rs"]
+mod support_certificates;
 #[path = "../tests/it/support_redis.rs"]
 #[expect(dead_code, reason = "shared with the tests")]
 mod support_redis;

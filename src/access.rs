@@ -1,13 +1,23 @@
 //! Who asks, and what they may see.
 //!
-//! Owns: [`Principal`], [`Role`], [`Scope`].
-//! Must not know: HTTP, SQL.
-//!
-//! Until keys and tokens land there is one principal, the local one, and no listener beyond loopback.
+//! Owns: [`Principal`], [`Role`], [`Scope`], [`Grant`]; API keys, tokens and whom to believe ([`Authenticator`]); quotas.
+//! Must not know: requests and replies of any protocol, SQL.
 
-use std::{fmt, sync::Arc};
+mod authenticator;
+mod embed;
+mod key;
+mod token;
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error, Result};
+
+pub use authenticator::{AccessOptions, Authenticator};
+pub use embed::{EMBED_TIME_MAX, Grant};
+pub use key::{KeyFile, KeyRecord, NewKey};
+pub use token::{IssuerOptions, KeySource};
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +25,12 @@ pub struct Principal {
     name: Arc<str>,
     role: Role,
     scope: Scope,
+    grant: Option<Arc<Grant>>,
 }
 
 /// What a principal may do; each may do what those before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Named queries.
     Dashboard,
@@ -29,7 +41,8 @@ pub enum Role {
 }
 
 /// Whose rows a principal may see. There is no default: somebody without a scope is refused.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Every tenant's.
     All,
@@ -38,19 +51,32 @@ pub enum Scope {
 }
 
 /// A tenant, as text: the value of the tenant column.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct TenantId(Arc<str>);
 
 impl Principal {
     /// Whoever has a shell on this machine: an administrator of all tenants.
     #[must_use]
     pub fn local() -> Self {
-        Self { name: "local".into(), role: Role::Admin, scope: Scope::All }
+        Self::new("local", Role::Admin, Scope::All)
     }
 
-    /// For logs.
+    fn new(name: &str, role: Role, scope: Scope) -> Self {
+        Self { name: name.into(), role, scope, grant: None }
+    }
+
+    fn limited_to(self, grant: Arc<Grant>) -> Self {
+        Self { grant: Some(grant), ..self }
+    }
+
+    /// Unlike any other's: what kind of credential it was, and whose. For logs.
     #[must_use]
     pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn shared_name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -64,6 +90,27 @@ impl Principal {
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    /// What they are limited to beyond that.
+    #[must_use]
+    pub fn grant(&self) -> Option<&Grant> {
+        self.grant.as_deref()
+    }
+
+    /// The API key by which they are known.
+    fn key_id(&self) -> Option<&str> {
+        self.name.strip_prefix("key:")?.split(':').next()
+    }
+
+    /// Refuses queries that are not theirs.
+    pub fn require_query(&self, dashboard: &str, query: &str) -> Result<()> {
+        match &self.grant {
+            Some(grant) if !grant.covers(dashboard, query) => {
+                Err(Error::new(Code::PermissionDenied, format!("the token is not for the query {dashboard}/{query}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The same principal looking at one tenant's rows, as that tenant's dashboard does.
@@ -104,6 +151,27 @@ impl TenantId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for TenantId {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        Self::new(&text)
+    }
+}
+
+impl FromStr for Role {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::Dashboard, Self::Analyst, Self::Admin].into_iter().find(|role| role.to_string() == text).ok_or_else(
+            || {
+                Error::new(Code::InvalidConfig, format!("{text:?} is no role"))
+                    .with_hint("the roles are dashboard, analyst and admin")
+            },
+        )
     }
 }
 

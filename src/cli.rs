@@ -5,6 +5,7 @@
 mod arguments;
 mod build;
 mod check;
+mod key;
 mod progress;
 mod query;
 mod runner;
@@ -52,6 +53,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             Command::Serve(arguments) => serve::run(config, arguments).await,
             Command::Snapshot(_) => snapshot::run(config).await,
             Command::Query(arguments) => query::run(config, arguments).await,
+            Command::Key(arguments) => key::run(&config, arguments),
             Command::Check(_) => check::run(config).await,
         }
     })

@@ -7,7 +7,9 @@
 //! `PILASTER__SECTION__KEY_FILE`, the path of a file that holds the value. `DATABASE_URL` and libpq's `PG*` variables stand in
 //! for `postgres.url`. No key is required.
 
+mod access;
 mod units;
+mod watched;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,13 +23,22 @@ use serde::Deserialize;
 
 use crate::error::{Code, Error, Result};
 
+pub use access::{Access, Issuer};
 pub use units::{ByteSize, parse_bytes, parse_duration};
+pub use watched::Watched;
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "pilaster.toml";
 const PREFIX: &str = "PILASTER__";
 /// Keys that may come from a file named by `…_FILE`.
-const SECRETS: &[&str] = &["postgres.url", "cache.redis_url", "cache.hmac_key", "snapshot.hash_key"];
+const SECRETS: &[&str] = &[
+    "postgres.url",
+    "cache.redis_url",
+    "cache.hmac_key",
+    "snapshot.hash_key",
+    "access.embed_secret",
+    "client.credential",
+];
 
 /// All settings.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -49,6 +60,8 @@ pub struct Config {
     pub queries: Queries,
     /// Who may see what.
     pub access: Access,
+    /// How this program asks a server.
+    pub client: Client,
     /// Logs.
     pub telemetry: Telemetry,
     /// By `schema.table`.
@@ -63,6 +76,10 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Where probes and metrics are served instead, when set.
     pub ops_listen: Option<SocketAddr>,
+    /// The certificate of the server and those that it hangs on, in PEM; with it, `listen` is HTTPS.
+    pub tls_certificate_file: Option<PathBuf>,
+    /// Its private key, in PEM.
+    pub tls_key_file: Option<PathBuf>,
     /// Origins that browsers may call from; `*` for any.
     #[serde(deserialize_with = "units::list")]
     pub cors_origins: Vec<String>,
@@ -82,6 +99,8 @@ impl Default for Server {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 8080).into(),
             ops_listen: None,
+            tls_certificate_file: None,
+            tls_key_file: None,
             cors_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             shutdown_timeout: Duration::from_secs(30),
@@ -292,18 +311,12 @@ impl Default for Queries {
     }
 }
 
-/// `[access]`
-#[derive(Clone, Debug, Deserialize)]
+/// `[client]`
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Access {
-    /// The type of the tenant columns, and so of `$tenant`: `int4`, `int8`, `text` or `uuid`.
-    pub tenant_type: String,
-}
-
-impl Default for Access {
-    fn default() -> Self {
-        Self { tenant_type: "int8".into() }
-    }
+pub struct Client {
+    /// The API key or token that `pilaster query --url` shows.
+    pub credential: Option<SecretString>,
 }
 
 /// `[telemetry]`
@@ -486,20 +499,18 @@ impl Config {
                 return wrong(key, "is not 32 bytes in hexadecimal", "make one with: openssl rand -hex 32");
             }
         }
-        for (key, address) in
-            [("server.listen", Some(self.server.listen)), ("server.ops_listen", self.server.ops_listen)]
-        {
-            if address.is_some_and(|address| !address.ip().is_loopback()) {
-                return wrong(
-                    key,
-                    "is not a loopback address, and nobody is asked who they are yet",
-                    "listen on 127.0.0.1 and put a proxy that authenticates in front",
-                );
-            }
+        // Probes and metrics, which `ops_listen` has alone, tell nothing of rows.
+        if !self.server.listen.ip().is_loopback() && !self.access.asks() {
+            return wrong(
+                "server.listen",
+                "is not a loopback address, and nobody is asked who they are",
+                "make a key with: pilaster key new, and set access.keys_file; or listen on 127.0.0.1",
+            );
         }
-        if !["int4", "int8", "text", "uuid"].contains(&self.access.tenant_type.as_str()) {
-            return wrong("access.tenant_type", "is not a tenant's type", "write int4, int8, text or uuid");
+        if self.server.tls_certificate_file.is_some() != self.server.tls_key_file.is_some() {
+            return wrong("server.tls_certificate_file", "and server.tls_key_file go together", "set both, or neither");
         }
+        self.access.validate()?;
         if let Some((name, _)) = self.tables.iter().find(|(name, _)| !name.contains('.')) {
             return wrong(
                 &format!("tables.{name:?}"),

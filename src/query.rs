@@ -232,10 +232,14 @@ impl Service {
         let (sql, label) = match &request.target {
             Target::Named { dashboard, name } => {
                 request.principal.require(Role::Dashboard)?;
+                request.principal.require_query(dashboard, name)?;
                 (None, Some(self.0.library.get(dashboard, name)?))
             }
             Target::AdHoc(text) => {
                 request.principal.require(Role::Analyst)?;
+                if request.principal.grant().is_some() {
+                    return Err(Error::new(Code::PermissionDenied, "a token for a dashboard runs no SQL of its own"));
+                }
                 if *request.principal.scope() != Scope::All {
                     return Err(Error::new(
                         Code::PermissionDenied,
@@ -252,9 +256,14 @@ impl Service {
             now: engine.as_of(),
             time_zone: &request.time_zone,
         };
+        let parameters = match (&label, request.principal.grant()) {
+            (Some(query), Some(grant)) => Some(request.parameters.fixed(&grant.parameters, query)?),
+            _ => None,
+        };
+        let parameters = parameters.as_ref().unwrap_or(&request.parameters);
         let bound = match (&label, &sql) {
-            (Some(query), _) => request.parameters.bind_named(query, &query.sql, &reserved)?,
-            (None, Some(sql)) => request.parameters.bind_ad_hoc(sql, &reserved)?,
+            (Some(query), _) => parameters.bind_named(query, &query.sql, &reserved)?,
+            (None, Some(sql)) => parameters.bind_ad_hoc(sql, &reserved)?,
             (None, None) => return Err(Error::internal("a request has no statement")),
         };
         let sql: &ReadOnlySql = match (&label, &sql) {

@@ -5,13 +5,16 @@
 
 mod http;
 mod runs;
+mod tls;
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -19,20 +22,31 @@ use axum::{extract::Request, response::Response};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    server::{
+        conn::auto::Builder,
+        graceful::{GracefulShutdown, Watcher},
+    },
     service::TowerToHyperService,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::Authenticator,
     error::{Error, Result},
     query::Service,
 };
 
+pub use tls::TlsFiles;
+
 pub use runs::{FinishedRun, RunState, RunningRun, Runs, RunsDriver, runs};
 
+/// How long a client may take to agree on TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -40,6 +54,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct HttpParts {
     /// The one door.
     pub service: Service,
+    /// Who asks.
+    pub access: Authenticator,
+    /// The certificate, where HTTP is HTTPS.
+    pub tls: Option<TlsFiles>,
     /// Snapshot runs.
     pub runs: Runs,
     /// What `/metrics` renders.
@@ -66,13 +84,14 @@ pub async fn run(
 ) -> Result<()> {
     let shutdown_timeout = parts.shutdown_timeout;
     let stopping = Arc::new(AtomicBool::new(false));
+    let tls = parts.tls.clone();
     let (public, probes) = http::routers(parts, Arc::clone(&stopping), ops.is_some())?;
     let signal = shutdown.clone();
     let flag = async move {
         signal.cancelled().await;
         stopping.store(true, Ordering::Relaxed);
     };
-    let public = accept(listener, public, shutdown.clone(), shutdown_timeout);
+    let public = accept(listener, tls, public, shutdown.clone(), shutdown_timeout);
     match ops {
         None => {
             let (served, ()) = tokio::join!(public, flag);
@@ -81,7 +100,7 @@ pub async fn run(
         // Probes answer until the last request has.
         Some(ops) => {
             let probes_end = CancellationToken::new();
-            let probes = accept(ops, probes, probes_end.clone(), Duration::from_secs(1));
+            let probes = accept(ops, None, probes, probes_end.clone(), Duration::from_secs(1));
             let public = async {
                 let served = public.await;
                 probes_end.cancel();
@@ -93,8 +112,13 @@ pub async fn run(
     }
 }
 
+/// Where a request came from, in its extensions.
+#[derive(Clone, Copy, Debug)]
+struct Peer(IpAddr);
+
 async fn accept<S>(
     listener: TcpListener,
+    tls: Option<TlsFiles>,
     service: S,
     shutdown: CancellationToken,
     shutdown_timeout: Duration,
@@ -108,11 +132,11 @@ where
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(20));
     let connections = GracefulShutdown::new();
     loop {
-        let stream = tokio::select! {
+        let (stream, from) = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) if is_of_one_connection(&error) => continue,
                 Err(error) => {
                     // Out of file descriptors, most likely: those in use will be given back.
@@ -124,14 +148,20 @@ where
         };
         // A reply's last packet must not wait for the client's acknowledgement of the one before.
         drop(stream.set_nodelay(true));
-        let service = TowerToHyperService::new(service.clone());
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        let watched = connections.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = watched.await {
-                tracing::debug!(%error, "a connection ended");
+        let service = Placed { inner: service.clone(), from: Peer(from.ip()) };
+        match &tls {
+            None => drop(tokio::spawn(serve(builder.clone(), stream, service, connections.watcher()))),
+            Some(files) => {
+                let (acceptor, builder, watcher) = (files.acceptor(), builder.clone(), connections.watcher());
+                tokio::spawn(async move {
+                    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => serve(builder, stream, service, watcher).await,
+                        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                        Err(_) => tracing::debug!("a TLS handshake took too long"),
+                    }
+                });
             }
-        });
+        }
     }
     drop(listener);
     tokio::time::timeout(shutdown_timeout, connections.shutdown()).await.map_err(|_| {
@@ -140,6 +170,41 @@ where
             shutdown_timeout.as_secs()
         ))
     })
+}
+
+async fn serve<IO, S>(builder: Builder<TokioExecutor>, stream: IO, service: S, watcher: Watcher)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: tower::Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let service = TowerToHyperService::new(service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+/// A service that tells where each request came from.
+#[derive(Clone)]
+struct Placed<S> {
+    inner: S,
+    from: Peer,
+}
+
+impl<S: tower::Service<Request<Incoming>>> tower::Service<Request<Incoming>> for Placed<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.from);
+        self.inner.call(request)
+    }
 }
 
 fn is_of_one_connection(error: &std::io::Error) -> bool {

@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
+    access::Role,
     config::Config,
     error::{Code, Error, Result},
     output::Format,
@@ -20,6 +21,7 @@ use crate::{
         pilaster snapshot --postgres postgresql://app@localhost/app --store data/store\n  \
         pilaster query 'SELECT count(*) FROM invoices'\n  \
         pilaster query revenue/mrr_by_plan from=2026-01-01 --tenant 42\n  \
+        pilaster key new --name grafana --role dashboard --all-tenants\n  \
         pilaster check\n\n\
         Settings come from pilaster.toml and PILASTER__SECTION__KEY variables; the command line wins over both."
 )]
@@ -39,6 +41,8 @@ pub(super) enum Command {
     Snapshot(SnapshotArguments),
     /// Answer one query from the newest snapshot, or from a server
     Query(QueryArguments),
+    /// Make, list and revoke API keys
+    Key(KeyArguments),
     /// Check the configuration and plan every named query; fails if one is broken
     Check(CheckArguments),
 }
@@ -81,6 +85,48 @@ pub(super) struct CheckArguments {
     /// The folder of named queries
     #[arg(long, value_name = "FOLDER")]
     queries: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeyArguments {
+    /// The file that knows of the keys; access.keys_file if it is not given
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Make a key, and show it this once
+    New(NewKeyArguments),
+    /// List all keys, without their secrets
+    List,
+    /// End a key; servers that run refuse it within a second or two
+    Revoke {
+        /// The key's id, as list shows it
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("sees").required(true).args(["tenant", "all_tenants"])))]
+pub(super) struct NewKeyArguments {
+    /// Who will hold it
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: String,
+    /// What it may do: dashboard (named queries), analyst (also SQL of their own), admin (also snapshots and others' executions)
+    #[arg(long, value_name = "ROLE", default_value = "dashboard")]
+    pub(super) role: Role,
+    /// It sees the rows of this tenant
+    #[arg(long, value_name = "ID")]
+    pub(super) tenant: Option<String>,
+    /// It sees the rows of all tenants
+    #[arg(long)]
+    pub(super) all_tenants: bool,
+    /// How long it lives, as 90d; without, until it is revoked
+    #[arg(long, value_name = "TIME")]
+    pub(super) expires: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -165,6 +211,7 @@ impl Arguments {
     /// Puts what was given over what was configured.
     pub(super) fn apply(&self, config: &mut Config) -> Result<()> {
         let (source, store, queries) = match &self.command {
+            Command::Key(_) => return Ok(()),
             Command::Serve(it) => {
                 if let Some(listen) = it.listen {
                     config.server.listen = listen;
@@ -200,7 +247,7 @@ impl Arguments {
     pub(super) fn default_log(&self) -> &'static str {
         match self.command {
             Command::Serve(_) => "info",
-            Command::Snapshot(_) | Command::Query(_) | Command::Check(_) => "warn",
+            Command::Snapshot(_) | Command::Query(_) | Command::Key(_) | Command::Check(_) => "warn",
         }
     }
 }

@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, thread};
 use secrecy::ExposeSecret;
 
 use crate::{
+    access::{AccessOptions, Authenticator, IssuerOptions, KeySource},
     cache::{Cache, CacheConfig, RedisConfig},
     config::{self, Config, Verify, key_bytes, memory_limit},
     engine::{EngineOptions, EngineRuntime},
     error::{Code, Error, Result},
     postgres::{OutOfRange, SourceConfig},
     query::{AdmissionLimits, Library, Service, ServiceLimits, ServiceParts},
+    server::TlsFiles,
     snapshot::{ColumnRules, RunOptions, Schedule},
     sql::{ParameterType, ScalarType, StatementLimits},
     store::{PruneOptions, Store, TableName, Verification},
@@ -155,6 +157,55 @@ pub(super) fn service(config: &Config, store: Store) -> Result<Service> {
         limits,
         tenant_type: tenant_type(config)?,
     }))
+}
+
+/// Whom to believe.
+pub(super) fn access(config: &Config) -> Result<Authenticator> {
+    let access = &config.access;
+    Authenticator::new(AccessOptions {
+        keys: access.keys_file.clone(),
+        issuers: access.issuers.iter().map(issuer).collect::<Result<_>>()?,
+        embed_secret: access.embed_secret.clone(),
+        requests_per_second: access.requests_per_second,
+        requests_burst: access.requests_burst,
+        failures_per_minute: access.failures_per_minute,
+    })
+}
+
+fn issuer(issuer: &config::Issuer) -> Result<IssuerOptions> {
+    let wrong = |what: String| Error::new(Code::InvalidConfig, format!("access.issuers: {}: {what}", issuer.issuer));
+    let keys = match issuer {
+        config::Issuer { secret: Some(secret), .. } => KeySource::Secret(secret.clone()),
+        config::Issuer { secret_file: Some(path), .. } => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| wrong(format!("{} cannot be read: {error}", path.display())).with_cause(error))?;
+            KeySource::Secret(text.trim().to_owned().into())
+        }
+        config::Issuer { public_key_file: Some(path), .. } => KeySource::PublicKey(path.clone()),
+        config::Issuer { jwks_file: Some(path), .. } => KeySource::JwksFile(path.clone()),
+        config::Issuer { jwks_url: Some(url), .. } => KeySource::JwksUrl(url.clone()),
+        _ => return Err(wrong("its keys are missing".into())),
+    };
+    let role = |(said, role): (&String, &String)| Ok((said.clone(), role.parse()?));
+    Ok(IssuerOptions {
+        issuer: issuer.issuer.clone(),
+        audience: issuer.audience.clone(),
+        algorithms: issuer.algorithms.clone(),
+        keys,
+        role_claim: issuer.role_claim.clone(),
+        roles: issuer.roles.iter().map(role).collect::<Result<_>>()?,
+        tenant_claim: issuer.tenant_claim.clone(),
+        all_tenants_claim: issuer.all_tenants_claim.clone(),
+        leeway: issuer.leeway,
+    })
+}
+
+/// The certificate, where there is one.
+pub(super) fn tls(config: &Config) -> Result<Option<TlsFiles>> {
+    match (&config.server.tls_certificate_file, &config.server.tls_key_file) {
+        (Some(certificate), Some(key)) => TlsFiles::open(certificate.clone(), key.clone()).map(Some),
+        _ => Ok(None),
+    }
 }
 
 pub(super) fn tenant_type(config: &Config) -> Result<ScalarType> {

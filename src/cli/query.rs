@@ -3,6 +3,7 @@
 use std::{io::Write, process::ExitCode, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt};
+use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::{
@@ -27,7 +28,7 @@ pub(super) async fn run(config: Config, arguments: QueryArguments) -> Result<Exi
         return print_sql(&config, &arguments, &target, &parameters).map(|()| ExitCode::SUCCESS);
     }
     match &arguments.url {
-        Some(url) => ask_server(url, &arguments, &target).await?,
+        Some(url) => ask_server(&config, url, &arguments, &target).await?,
         None => ask_store(&config, &arguments, target, parameters).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -85,7 +86,7 @@ async fn print(reply: Reply, output: Output) -> Result<()> {
 }
 
 /// The server encodes; its bytes are passed through.
-async fn ask_server(url: &str, arguments: &QueryArguments, target: &Target) -> Result<()> {
+async fn ask_server(config: &Config, url: &str, arguments: &QueryArguments, target: &Target) -> Result<()> {
     let base = url.trim_end_matches('/');
     let client = reqwest::Client::new();
     let mut request = match target {
@@ -103,6 +104,9 @@ async fn ask_server(url: &str, arguments: &QueryArguments, target: &Target) -> R
     request = request.query(&[("format", format.name()), ("timezone", &arguments.timezone)]);
     if let Some(version) = arguments.snapshot {
         request = request.query(&[("snapshot", version)]);
+    }
+    if let Some(credential) = &config.client.credential {
+        request = request.bearer_auth(credential.expose_secret());
     }
     if let Some(tenant) = &arguments.tenant {
         request = request.header("Pilaster-Tenant", tenant);

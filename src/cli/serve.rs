@@ -11,10 +11,11 @@ use super::{
     build, runner,
 };
 use crate::{
+    access::Authenticator,
     config::Config,
     error::{Code, Error, Result},
     query::Service,
-    server::{self, HttpParts},
+    server::{self, HttpParts, TlsFiles},
     telemetry,
 };
 
@@ -28,6 +29,7 @@ pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<Exi
     let takes_runs = arguments.snapshot == TakeSnapshots::Auto && config.postgres.url.is_some();
     let runner = if takes_runs { Some(runner::Runner::new(&config, store.clone())?) } else { None };
     let service = build::service(&config, store)?;
+    let (access, tls) = (build::access(&config)?, build::tls(&config)?);
     let listener = bind(config.server.listen).await?;
     let ops = match config.server.ops_listen {
         Some(address) => Some(bind(address).await?),
@@ -40,16 +42,28 @@ pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<Exi
     let (runs, driver) = server::runs(takes_runs);
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
-    let looking = tokio::spawn(look(service.clone(), shutdown.clone()));
+    let looking = tokio::spawn(look(service.clone(), access.clone(), tls.clone(), shutdown.clone()));
+    let fetching = tokio::spawn({
+        let access = access.clone();
+        async move { access.keep_keys().await }
+    });
     let keeping = tokio::spawn(keep_up(metrics.clone()));
     let running = runner.map(|runner| tokio::spawn(runner.drive(service.clone(), driver, shutdown.clone())));
     if service.newest().is_none() && !takes_runs {
         tracing::warn!("the store has no snapshot yet; waiting for another node to publish one");
     }
-    tracing::info!(url = %format!("http://{address}"), store = %service.store().url(), takes_snapshots = takes_runs, "listening");
+    if !access.asks() {
+        tracing::warn!("nobody is asked who they are: whoever reaches the port is an administrator");
+    } else if tls.is_none() && !address.ip().is_loopback() {
+        tracing::warn!("credentials and answers cross the network in the clear, unless something in front speaks TLS");
+    }
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    tracing::info!(url = %format!("{scheme}://{address}"), store = %service.store().url(), takes_snapshots = takes_runs, "listening");
 
     let parts = HttpParts {
         service: service.clone(),
+        access,
+        tls,
         runs,
         metrics,
         cors_origins: config.server.cors_origins.clone(),
@@ -61,6 +75,7 @@ pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<Exi
     shutdown.cancel();
     looking.abort();
     keeping.abort();
+    fetching.abort();
     if let Some(running) = running {
         // A run that is under way is given up: nothing names what it wrote, and a later run prunes it.
         drop(tokio::time::timeout(Duration::from_secs(5), running).await);
@@ -89,7 +104,7 @@ async fn keep_up(metrics: PrometheusHandle) {
 }
 
 /// A newer snapshot may come from this node or another, and a changed file from anybody.
-async fn look(service: Service, shutdown: CancellationToken) {
+async fn look(service: Service, access: Authenticator, tls: Option<TlsFiles>, shutdown: CancellationToken) {
     let mut every = tokio::time::interval(LOOK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut failing = false;
@@ -107,11 +122,27 @@ async fn look(service: Service, shutdown: CancellationToken) {
             }
             Err(_) => {}
         }
+        reload_secrets(&access, tls.as_ref());
         let reloading = service.clone();
         let reloaded = tokio::task::spawn_blocking(move || reloading.library().reload()).await;
         if matches!(reloaded, Ok(true)) {
             tracing::info!(queries = service.library().catalog().queries.len(), "the named queries were read again");
         }
+    }
+}
+
+/// What is wrong with a changed file is said once, and what was before it stays.
+fn reload_secrets(access: &Authenticator, tls: Option<&TlsFiles>) {
+    for (path, read) in access.reload() {
+        match read {
+            Ok(()) => tracing::info!(path = %path.display(), "keys were read again"),
+            Err(error) => tracing::error!(error = %error.chain(), "keys cannot be read again"),
+        }
+    }
+    match tls.map(TlsFiles::reload) {
+        Some(Ok(true)) => tracing::info!("the certificate was read again"),
+        Some(Err(error)) => tracing::error!(error = %error.chain(), "the certificate cannot be read again"),
+        _ => {}
     }
 }
 

@@ -59,6 +59,19 @@ impl RawParameters {
         self.0.extend(other.0);
     }
 
+    /// With those that somebody else has fixed, which the request may not choose.
+    pub(super) fn fixed(&self, fixed: &BTreeMap<String, Value>, query: &NamedQuery) -> Result<Self> {
+        if let Some(name) = self.names().find(|name| fixed.contains_key(*name)) {
+            return Err(Error::new(Code::PermissionDenied, format!("parameter {name:?} is fixed by the token"))
+                .with_hint("leave it out"));
+        }
+        let mut all = self.clone();
+        for (name, value) in fixed.iter().filter(|(name, _)| query.parameter(name).is_some()) {
+            all.0.insert(name.clone(), vec![RawValue::Json(value.clone())]);
+        }
+        Ok(all)
+    }
+
     /// The names that were given.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)

@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod catalogue;
 mod dashboards;
+mod embed;
 mod executions;
 mod negotiation;
 mod openapi;
@@ -11,6 +12,7 @@ mod ops;
 mod problem;
 mod queries;
 mod request;
+mod routes;
 mod shortcut;
 mod snapshots;
 
@@ -37,6 +39,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::{HttpParts, Runs};
 use crate::{
+    access::Authenticator,
     error::{Code, Error, Result},
     query::Service,
 };
@@ -46,6 +49,7 @@ type App = Arc<Shared>;
 
 struct Shared {
     service: Service,
+    access: Authenticator,
     runs: Runs,
     metrics: PrometheusHandle,
     stopping: Arc<AtomicBool>,
@@ -92,6 +96,7 @@ impl tower::Service<Request<Incoming>> for Public {
 pub(super) fn routers(parts: HttpParts, stopping: Arc<AtomicBool>, apart: bool) -> Result<(Public, Router)> {
     let app = Arc::new(Shared {
         service: parts.service,
+        access: parts.access,
         runs: parts.runs,
         metrics: parts.metrics,
         stopping,
@@ -114,6 +119,7 @@ pub(super) fn routers(parts: HttpParts, stopping: Arc<AtomicBool>, apart: bool) 
         .route("/v1/tables", get(catalogue::tables))
         .route("/v1/snapshots", get(snapshots::list).post(snapshots::start))
         .route("/v1/snapshots/{version}", get(snapshots::one))
+        .route("/v1/embed", post(embed::post))
         .route("/v1/executions", get(executions::list))
         .route("/v1/executions/{id}", delete(executions::stop))
         .route("/openapi.json", get(openapi::document))

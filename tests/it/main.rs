@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::print_stdout, clippy::type_complexity, reason = "tests are data, and say what they skip")]
 
+mod access;
+mod access_tokens;
 mod cache;
 mod cache_redis;
 mod check;
@@ -27,6 +29,8 @@ mod snapshot_ddl;
 mod snapshot_types;
 mod sql_docs;
 mod support;
+mod support_access;
+mod support_certificates;
 mod support_pilaster;
 mod support_redis;
 mod support_server;

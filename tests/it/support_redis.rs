@@ -11,6 +11,8 @@ use std::{
 use redis::Connection;
 use tempfile::TempDir;
 
+use crate::support_certificates::certificate;
+
 pub(crate) struct RedisServer {
     child: Child,
     port: u16,
@@ -32,7 +34,7 @@ impl RedisServer {
     fn start_at(port: u16, is_tls: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         if is_tls {
-            make_certificates(folder.path());
+            certificate(folder.path(), "server");
         }
         let child = spawn(port, folder.path(), is_tls);
         let server = Self { child, port, folder, is_tls };
@@ -46,7 +48,7 @@ impl RedisServer {
 
     /// PEM of the authority behind the server's certificate.
     pub(crate) fn ca_certificate(&self) -> Vec<u8> {
-        std::fs::read(self.folder.path().join("ca.crt")).unwrap()
+        std::fs::read(self.folder.path().join("server-ca.crt")).unwrap()
     }
 
     /// A connection of the test's own, to look and to meddle.
@@ -108,26 +110,11 @@ fn spawn(port: u16, folder: &Path, is_tls: bool) -> Child {
         command.args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"]);
         command.arg("--tls-cert-file").arg(folder.join("server.crt"));
         command.arg("--tls-key-file").arg(folder.join("server.key"));
-        command.arg("--tls-ca-cert-file").arg(folder.join("ca.crt"));
+        command.arg("--tls-ca-cert-file").arg(folder.join("server-ca.crt"));
     } else {
         command.args(["--port", &port]);
     }
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("redis-server is installed")
-}
-
-fn make_certificates(folder: &Path) {
-    let openssl = |line: &str| {
-        let arguments = line.split(' ');
-        let done = Command::new("openssl").args(arguments).current_dir(folder).stderr(Stdio::null()).status();
-        assert!(done.expect("openssl is installed").success(), "openssl {line}");
-    };
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(&format!("req -x509 {key} -keyout ca.key -out ca.crt -days 2 -subj /CN=ca"));
-    openssl(&format!("req -new {key} -keyout server.key -out server.csr -subj /CN=redis"));
-    std::fs::write(folder.join("extensions"), "subjectAltName=IP:127.0.0.1\n").unwrap();
-    openssl(
-        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out server.crt",
-    );
 }
 
 fn free_port() -> u16 {

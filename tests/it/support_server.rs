@@ -68,6 +68,12 @@ impl Settings {
         self
     }
 
+    /// What `pilaster.toml` says; it is read from the working folder.
+    pub(crate) fn config(self, toml: &str) -> Self {
+        std::fs::write(self.home.path().join("pilaster.toml"), toml).unwrap();
+        self
+    }
+
     /// The Redis that it shares with other nodes.
     pub(crate) fn redis(self, url: &str) -> Self {
         self.env("PILASTER__CACHE__REDIS_URL", url).env("PILASTER__CACHE__HMAC_KEY", &"5a".repeat(32))
@@ -107,7 +113,8 @@ fn address_in(line: &str) -> Option<SocketAddr> {
     if line["message"] != "listening" {
         return None;
     }
-    line["url"].as_str()?.strip_prefix("http://")?.parse().ok()
+    let url = line["url"].as_str()?;
+    url.strip_prefix("http://").or(url.strip_prefix("https://"))?.parse().ok()
 }
 
 /// A server that runs. It stops when dropped.

@@ -16,7 +16,7 @@ use super::{
     problem::{Failure, Problem},
 };
 use crate::{
-    access::Principal,
+    access::{Principal, Role},
     error::Result,
     output::postgres_type_name,
     query::{NamedQuery, Parameter, Pin},
@@ -87,15 +87,18 @@ pub(super) struct ChartDefinition {
 
 /// Lists all named queries.
 #[utoipa::path(get, path = "/v1/queries", tag = "queries", responses((status = 200, body = Queries)))]
-pub(super) async fn queries(State(app): State<App>) -> Json<Queries> {
+pub(super) async fn queries(State(app): State<App>, Extension(principal): Extension<Principal>) -> Json<Queries> {
     let catalog = app.service.library().catalog();
     let mut queries = Vec::with_capacity(catalog.queries.len());
-    for query in catalog.queries.values() {
+    for query in catalog.queries.values().filter(|query| may_ask(&principal, query)) {
         queries.push(definition_of(&app, query, false).await);
     }
+    // Of use to whoever writes queries.
+    let is_author = principal.role() >= Role::Analyst;
     let broken = catalog
         .broken
         .iter()
+        .filter(|_| is_author)
         .map(|(path, error)| BrokenFile {
             file: path.display().to_string(),
             message: error.message().to_owned(),
@@ -113,10 +116,16 @@ pub(super) async fn queries(State(app): State<App>) -> Json<Queries> {
 )]
 pub(super) async fn definition(
     State(app): State<App>,
+    Extension(principal): Extension<Principal>,
     Path((dashboard, name)): Path<(String, String)>,
 ) -> std::result::Result<Json<QueryDefinition>, Failure> {
+    principal.require_query(&dashboard, &name)?;
     let query = app.service.library().get(&dashboard, &name)?;
     Ok(Json(definition_of(&app, &query, true).await))
+}
+
+fn may_ask(principal: &Principal, query: &NamedQuery) -> bool {
+    principal.require_query(&query.dashboard, &query.name).is_ok()
 }
 
 async fn definition_of(app: &App, query: &NamedQuery, with_sql: bool) -> QueryDefinition {
@@ -170,15 +179,17 @@ pub(super) struct Dashboard {
 
 /// Lists the dashboards with the names of their queries.
 #[utoipa::path(get, path = "/v1/dashboards", tag = "queries", responses((status = 200, body = Dashboards)))]
-pub(super) async fn dashboards(State(app): State<App>) -> Json<Dashboards> {
+pub(super) async fn dashboards(State(app): State<App>, Extension(principal): Extension<Principal>) -> Json<Dashboards> {
     let catalog = app.service.library().catalog();
+    let queries = |name: &str| {
+        let queries = catalog.dashboard(name).into_iter().filter(|query| may_ask(&principal, query));
+        queries.map(|query| query.name.clone()).collect::<Vec<_>>()
+    };
     let dashboards = catalog
         .dashboards()
         .into_iter()
-        .map(|name| Dashboard {
-            name: name.to_owned(),
-            queries: catalog.dashboard(name).into_iter().map(|query| query.name.clone()).collect(),
-        })
+        .map(|name| Dashboard { name: name.to_owned(), queries: queries(name) })
+        .filter(|dashboard| !dashboard.queries.is_empty())
         .collect();
     Json(Dashboards { dashboards })
 }

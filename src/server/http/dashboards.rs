@@ -67,10 +67,15 @@ pub(super) async fn post(
     given.extend(RawParameters::from_json(object(&body)?));
 
     let catalog = app.service.library().catalog();
-    let queries = catalog.dashboard(&dashboard);
+    let mut queries = catalog.dashboard(&dashboard);
+    if let (Some(grant), Some(query)) = (principal.grant(), queries.first()) {
+        principal.require_query(&dashboard, grant.query.as_deref().unwrap_or(&query.name))?;
+        queries.retain(|query| grant.covers(&dashboard, &query.name));
+    }
     if queries.is_empty() {
-        let hint = format!("the dashboards are {}", catalog.dashboards().join(", "));
-        return Err(Error::new(Code::NotFound, format!("there is no dashboard {dashboard}")).with_hint(hint).into());
+        return Err(Error::new(Code::NotFound, format!("there is no dashboard {dashboard}"))
+            .with_hint("GET /v1/dashboards lists all")
+            .into());
     }
     let declared = |name: &str| queries.iter().any(|query| query.parameter(name).is_some());
     if let Some(unknown) = given.names().find(|name| !declared(name)) {

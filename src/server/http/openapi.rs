@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::header,
     response::{IntoResponse, Response},
@@ -12,8 +12,9 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{App, catalogue, dashboards, executions, problem, queries, snapshots};
+use super::{App, catalogue, dashboards, embed, executions, problem, queries, snapshots};
 use crate::{
+    access::Principal,
     output::{Format, postgres_type_name},
     query::{Catalog, NamedQuery},
     sql::{ParameterValue, ScalarType},
@@ -28,6 +29,7 @@ use crate::{
         queries::post_named,
         queries::post_sql,
         dashboards::post,
+        embed::post,
         catalogue::queries,
         catalogue::definition,
         catalogue::dashboards,
@@ -58,7 +60,11 @@ pub(super) fn pages() -> Router<App> {
     SwaggerUi::new("/docs").config(Config::from("/openapi.json")).into()
 }
 
-pub(super) async fn document(State(app): State<App>) -> Response {
+/// Of the named queries it tells who may ask them; the routes are no secret.
+pub(super) async fn document(State(app): State<App>, principal: Option<Extension<Principal>>) -> Response {
+    if principal.is_none_or(|principal| principal.grant().is_some()) {
+        return reply(bytes::Bytes::from(of_routes().to_string()));
+    }
     let catalog = app.service.library().catalog();
     let snapshot = app.service.newest().map(|engine| engine.version());
     let kept = {
@@ -76,11 +82,24 @@ pub(super) async fn document(State(app): State<App>) -> Response {
             json
         }
     };
+    reply(json)
+}
+
+fn reply(json: bytes::Bytes) -> Response {
     ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], json).into_response()
 }
 
-async fn make(app: &App, catalog: &Catalog) -> Value {
+fn of_routes() -> Value {
     let mut document = serde_json::to_value(Routes::openapi()).expect("the description is plain data");
+    document["components"]["securitySchemes"]["bearer"] = json!({
+        "type": "http", "scheme": "bearer", "description": "An API key or a token, where the server asks who you are",
+    });
+    document["security"] = json!([{ "bearer": [] }]);
+    document
+}
+
+async fn make(app: &App, catalog: &Catalog) -> Value {
+    let mut document = of_routes();
     for query in catalog.queries.values() {
         let columns = app.service.describe(query).await.ok();
         let path = format!("/v1/queries/{}/{}", query.dashboard, query.name);

@@ -70,6 +70,9 @@ pub(super) fn response(error: &Error, status: StatusCode, request_id: &str) -> R
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(delay) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
     }

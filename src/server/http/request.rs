@@ -19,11 +19,13 @@ use uuid::Builder;
 use super::{
     App,
     problem::{self, Failure},
+    routes::{Need, need},
     shortcut,
 };
 use crate::{
     access::{Principal, TenantId},
     error::{Code, Error, ErrorKind, Result},
+    server::Peer,
     telemetry::{self, Access, HttpMeter},
 };
 
@@ -55,7 +57,7 @@ pub(super) async fn pass(State(app): State<App>, mut request: Request, next: Nex
     let version = request.version();
     request.extensions_mut().insert(RequestId(id.clone().into()));
 
-    let mut response = match check_host(&app, request.headers()).and_then(|()| principal(request.headers())) {
+    let mut response = match allowed(&app, &request, route.as_deref()) {
         Ok(_) if is_too_long(&app, request.headers()) => {
             hear_out(request).await;
             Failure(from_status(StatusCode::PAYLOAD_TOO_LARGE)).into_response()
@@ -100,11 +102,29 @@ pub(super) fn finish(
     response.map(|body| Body::new(LoggedBody { body, bytes: 0, ended: false, line: Some(line) }))
 }
 
-async fn whole_way(app: &App, principal: Principal, mut request: Request, next: Next) -> Response {
+/// Who asks, if they may ask this; none where it does not matter and they are not known.
+fn allowed(app: &App, request: &Request, route: Option<&str>) -> Result<Option<Principal>> {
+    check_host(app, request.headers())?;
+    let need = need(request.method(), route)
+        .ok_or_else(|| Error::new(Code::PermissionDenied, "nobody has been given this route"))?;
+    let Need::Role(role) = need else {
+        return Ok(credential(request.headers()).and_then(|credential| app.access.recognize(credential)).ok());
+    };
+    let from = request.extensions().get::<Peer>().map(|peer| peer.0);
+    let asks = app.access.authenticate(credential(request.headers())?, from)?;
+    app.access.admit(&asks)?;
+    asks.require(role)?;
+    as_tenant(asks, request.headers()).map(Some)
+}
+
+async fn whole_way(app: &App, principal: Option<Principal>, mut request: Request, next: Next) -> Response {
     // Before the request is understood: what changes meanwhile must not be taken for what it means now.
     let generation = app.service.generation();
-    let asked = shortcut::is_plain(&request).then(|| shortcut::asked(&request, &principal)).flatten();
-    request.extensions_mut().insert(principal);
+    let asked = principal.as_ref().filter(|_| shortcut::is_plain(&request));
+    let asked = asked.and_then(|principal| shortcut::asked(&request, principal));
+    if let Some(principal) = principal {
+        request.extensions_mut().insert(principal);
+    }
     let Ok(response) = AssertUnwindSafe(next.run(request)).catch_unwind().await else {
         return Failure(Error::internal("the request's handler stopped unexpectedly")).into_response();
     };
@@ -201,8 +221,11 @@ fn new_id() -> String {
     Builder::from_unix_timestamp_millis(milliseconds, &chance).into_uuid().to_string()
 }
 
-/// Until keys land, whoever reaches this machine's loopback is local; a web page that points its own name here must not.
+/// Where nobody is asked, whoever reaches this machine's loopback is local; a web page that points its own name here must not.
 pub(super) fn check_host(app: &App, headers: &HeaderMap) -> Result<()> {
+    if app.access.asks() {
+        return Ok(());
+    }
     // HTTP/2 has no Host header, and no browser speaks it without TLS.
     let Some(host) = headers.get(header::HOST) else { return Ok(()) };
     let host = host.to_str().unwrap_or_default();
@@ -219,15 +242,35 @@ pub(super) fn check_host(app: &App, headers: &HeaderMap) -> Result<()> {
         .with_hint("ask it as localhost, or list the name in server.allowed_hosts"))
 }
 
-pub(super) fn principal(headers: &HeaderMap) -> Result<Principal> {
-    let local = Principal::local();
+/// What the request shows of who asks.
+pub(super) fn credential(headers: &HeaderMap) -> Result<Option<&str>> {
+    let wrong = |what: &str| {
+        Err(Error::new(Code::Unauthenticated, what)
+            .with_hint("send an API key or a token, as in Authorization: Bearer plk_…"))
+    };
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = given.next() else { return Ok(None) };
+    if given.next().is_some() {
+        return wrong("Authorization is given twice");
+    }
+    let Some((scheme, credential)) = value.to_str().ok().and_then(|value| value.split_once(' ')) else {
+        return wrong("Authorization is not understood");
+    };
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return wrong("Authorization is not of the scheme Bearer");
+    }
+    Ok(Some(credential.trim()))
+}
+
+/// The principal, or the tenant whom it wants to see as.
+pub(super) fn as_tenant(asks: Principal, headers: &HeaderMap) -> Result<Principal> {
     let mut tenants = headers.get_all(TENANT).iter();
     match (tenants.next(), tenants.next()) {
-        (None, _) => Ok(local),
+        (None, _) => Ok(asks),
         (Some(tenant), None) => {
             let text =
                 tenant.to_str().map_err(|_| Error::new(Code::InvalidRequest, "Pilaster-Tenant is not plain text"))?;
-            local.view_as(TenantId::new(text)?)
+            asks.view_as(TenantId::new(text)?)
         }
         (Some(_), Some(_)) => Err(Error::new(Code::InvalidRequest, "Pilaster-Tenant is given twice")),
     }

@@ -75,9 +75,13 @@ pub(super) fn is_plain(request: &Request) -> bool {
 /// on the whole way.
 pub(super) async fn take(app: &App, request: Request) -> Result<Response, Request> {
     let started = Instant::now();
-    let Some(known) = known(app, &request) else { return Err(request) };
+    let Some((known, principal)) = known(app, &request) else { return Err(request) };
     let Some(entry) = app.service.cache().get(&known.key).await else { return Err(request) };
     let Some(body) = entry.body(known.body) else { return Err(request) };
+    // What is over its quota goes the whole way, where it is said.
+    if app.access.admit(&principal).is_err() {
+        return Err(request);
+    }
     let mut response = Response::new(Body::from(body));
     *response.headers_mut() = known.head.clone();
     let elapsed = started.elapsed();
@@ -88,11 +92,13 @@ pub(super) async fn take(app: &App, request: Request) -> Result<Response, Reques
     Ok(request::finish(response, id, Method::GET, request.uri().clone(), started, &known.http))
 }
 
-fn known(app: &App, request: &Request) -> Option<Arc<Known>> {
+fn known(app: &App, request: &Request) -> Option<(Arc<Known>, Principal)> {
     request::check_host(app, request.headers()).ok()?;
-    let principal = request::principal(request.headers()).ok()?;
+    let principal = app.access.recognize(request::credential(request.headers()).ok()?).ok()?;
+    let principal = request::as_tenant(principal, request.headers()).ok()?;
     let asked = asked(request, &principal)?;
-    app.shortcuts.0.get(&asked).filter(|known| known.generation == app.service.generation())
+    let known = app.shortcuts.0.get(&asked).filter(|known| known.generation == app.service.generation())?;
+    Some((known, principal))
 }
 
 impl Shortcuts {
