@@ -217,6 +217,9 @@ impl Strict<'_> {
             };
             changed |= self.widened(value, common, schema)?;
         }
+        if matches!(common, Kind::Int2 | Kind::Int4 | Kind::Int8 | Kind::Numeric) {
+            changed |= of_one_number(&mut values, schema)?;
+        }
         Ok((changed, common))
     }
 
@@ -290,6 +293,34 @@ impl Strict<'_> {
         }
         self.cast(value, common, schema)
     }
+}
+
+/// Numbers as wide as the widest of them. The engine takes a `CASE` for what its first branch is, until it coerces them all.
+fn of_one_number(values: &mut [&mut Expr], schema: &DFSchema) -> Result<bool> {
+    let mut widest: Option<DataType> = None;
+    for value in values.iter() {
+        let data_type = value.get_type(schema)?;
+        let is_number = data_type.is_decimal() || data_type.is_integer();
+        if !is_number && !data_type.is_null() {
+            return Ok(false);
+        }
+        if is_number {
+            widest = match &widest {
+                Some(widest) => type_union_coercion(widest, &data_type),
+                None => Some(data_type),
+            };
+        }
+    }
+    let Some(widest) = widest else { return Ok(false) };
+    let mut changed = false;
+    for value in values.iter_mut() {
+        let data_type = value.get_type(schema)?;
+        if data_type != widest && !data_type.is_null() {
+            **value = Expr::Cast(Cast::new(Box::new(std::mem::take(*value)), widest.clone()));
+            changed = true;
+        }
+    }
+    Ok(changed)
 }
 
 /// Whether it is a literal that nothing has given a type yet. NULL is of every type.

@@ -1,7 +1,7 @@
 //! Two results of one query, from Postgres and from Pilaster, compared as the design's section 8 says.
 //!
 //! Integers, text and dates are exact; numerics are equal by value, but for quotients and averages, which are equal at the
-//! smaller of the two scales; floats are equal to 1e-9 of the larger. Rows are in order. Names and types of columns are part of
+//! smaller of the two scales, and at twelve digits behind the point at most; floats are equal to 1e-9 of the larger. Rows are in order. Names and types of columns are part of
 //! a result.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+/// A quotient of Postgres has 16 digits; what it is added to may have more behind the point.
+const QUOTIENT_SCALE_MAX: usize = 12;
 /// Of the larger of two floats.
 const FLOAT_TOLERANCE: f64 = 1e-9;
 
@@ -169,8 +171,8 @@ fn are_equal(kind: &str, theirs: &str, ours: &str, is_quotient: bool) -> bool {
         "numeric" => match (Decimal::parse(theirs), Decimal::parse(ours)) {
             (Some(theirs), Some(ours)) => {
                 let scales = [theirs.scale(), ours.scale()];
-                let scale = if is_quotient { scales.into_iter().min() } else { scales.into_iter().max() };
-                let scale = scale.unwrap_or(0);
+                let [less, more] = [scales[0].min(scales[1]), scales[0].max(scales[1])];
+                let scale = if is_quotient { less.min(QUOTIENT_SCALE_MAX) } else { more };
                 theirs.at_scale(scale) == ours.at_scale(scale)
             }
             _ => false,

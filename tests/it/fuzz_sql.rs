@@ -226,6 +226,12 @@ pub(crate) fn letters(query: &Query) -> String {
     query.body.columns().iter().map(|(kind, is_noisy)| kind.letter(*is_noisy)).collect()
 }
 
+/// Whether a common table expression stands there that nothing reads.
+pub(crate) fn has_idle(query: &Query) -> bool {
+    let text = sql(query);
+    query.with.iter().any(|(name, _)| text.matches(&format!("{name} ")).count() < 2)
+}
+
 /// Whether the rows come in an order that is given by their values. What may differ by noise must not decide over another column.
 pub(crate) fn is_ordered(query: &Query) -> bool {
     let columns = query.body.columns();

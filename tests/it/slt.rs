@@ -160,10 +160,12 @@ pub(crate) fn sort_rows(rows: &mut Rows, types: &str) {
     rows.rows.sort_by_cached_key(|row| {
         let (noisy, exact): (Vec<_>, Vec<_>) =
             row.iter().cloned().zip(types.chars()).partition(|(_, kind)| matches!(kind, 'Q' | 'F' | 'N'));
-        // One number may have two spellings.
-        let number = |text: String| text.parse().map_or(text, |number: f64| format!("{:.7e}", number + 0.0));
-        let noisy: Vec<_> = noisy.into_iter().map(|(value, _)| value.map(number)).collect();
-        (exact, noisy)
+        // One number may have two spellings; and of two that are nearly one the first is the less.
+        let number = |text: &String| text.parse().map_or(text.clone(), |number: f64| format!("{:.7e}", number + 0.0));
+        let rounded: Vec<_> = noisy.iter().map(|(value, _)| value.as_ref().map(number)).collect();
+        let shortest = |text: String| if text.contains('.') { text.trim_end_matches('0').to_owned() } else { text };
+        let numerics = noisy.into_iter().filter(|(_, kind)| *kind == 'N').map(|(value, _)| value.map(shortest));
+        (exact, rounded, numerics.collect::<Vec<_>>())
     });
 }
 

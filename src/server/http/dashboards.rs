@@ -73,9 +73,8 @@ pub(super) async fn post(
         queries.retain(|query| grant.covers(&dashboard, &query.name));
     }
     if queries.is_empty() {
-        return Err(Error::new(Code::NotFound, format!("there is no dashboard {dashboard}"))
-            .with_hint("GET /v1/dashboards lists all")
-            .into());
+        let hint = format!("the dashboards are {}", catalog.dashboards().join(", "));
+        return Err(Error::new(Code::NotFound, format!("there is no dashboard {dashboard}")).with_hint(hint).into());
     }
     let declared = |name: &str| queries.iter().any(|query| query.parameter(name).is_some());
     if let Some(unknown) = given.names().find(|name| !declared(name)) {

@@ -51,7 +51,7 @@ pub(super) struct EmbedToken {
 /// It can do less than whoever asks for it in every way: read one dashboard, of one tenant, with the parameters that are fixed. It ends by
 /// itself, and with the API key that asked for it.
 #[utoipa::path(
-    post, path = "/v1/embed", tag = "queries", request_body = EmbedRequest,
+    post, path = "/v1/embed", operation_id = "make_embed_token", tag = "queries", request_body = EmbedRequest,
     responses((status = 201, body = EmbedToken), (status = "default", body = Problem, content_type = "application/problem+json"))
 )]
 pub(super) async fn post(

@@ -34,6 +34,9 @@ impl Visitor for Chains {
             Expr::Between { low, .. } if matches!(&**low, Expr::UnaryOp { op: UnaryOperator::Not, .. }) => {
                 ControlFlow::Break("NOT".to_owned())
             }
+            other if memberships(other).is_some_and(|(_, operand)| memberships(operand).is_some()) => {
+                ControlFlow::Break(memberships(other).map_or_else(String::new, |(name, _)| name.to_owned()))
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -54,6 +57,18 @@ fn begins_with_is(expression: &Expr) -> bool {
         | Expr::IsUnknown(_)
         | Expr::IsNotUnknown(_) => true,
         _ => false,
+    }
+}
+
+/// What binds as `LIKE` does, by its name, with the operand to the left.
+fn memberships(expression: &Expr) -> Option<(&'static str, &Expr)> {
+    match expression {
+        Expr::Like { expr, .. } => Some(("LIKE", expr)),
+        Expr::ILike { expr, .. } => Some(("ILIKE", expr)),
+        Expr::SimilarTo { expr, .. } => Some(("SIMILAR", expr)),
+        Expr::InList { expr, .. } | Expr::InSubquery { expr, .. } => Some(("IN", expr)),
+        Expr::Between { expr, .. } => Some(("BETWEEN", expr)),
+        _ => None,
     }
 }
 
