@@ -115,7 +115,7 @@ impl Principal {
 
     /// The same principal looking at one tenant's rows, as that tenant's dashboard does.
     pub fn view_as(&self, tenant: TenantId) -> Result<Self> {
-        if self.role < Role::Admin || self.scope != Scope::All {
+        if !self.is_admin_of_all() {
             return Err(Error::new(Code::PermissionDenied, format!("{} may not view as a tenant", self.name)));
         }
         Ok(Self { scope: Scope::Tenant(tenant), ..self.clone() })
@@ -127,6 +127,12 @@ impl Principal {
             return Ok(());
         }
         Err(Error::new(Code::PermissionDenied, "this tells about all tenants, and is not shown to one"))
+    }
+
+    /// Whether what others do is theirs to see and to stop.
+    #[must_use]
+    pub fn is_admin_of_all(&self) -> bool {
+        self.role >= Role::Admin && self.scope == Scope::All
     }
 
     /// Refuses those below `role`.

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use super::{
     Principal, Scope,
     embed::{EMBED_TIME_MAX, EmbedKey, Grant, ISSUER},
-    key::{KeyFile, KeyRing, PREFIX},
+    key::{KeyFile, KeyRing, PREFIX, unknown},
     token::{self, Issuer, IssuerOptions, KeySource},
 };
 use crate::{
@@ -27,7 +27,6 @@ const JWKS_EVERY: Duration = Duration::from_secs(300);
 /// How often at most, because a token names a key that is not known, or because fetching failed.
 const JWKS_PAUSE: Duration = Duration::from_secs(10);
 const JWKS_TIMEOUT: Duration = Duration::from_secs(10);
-const JWKS_BYTES_MAX: usize = 1 << 20;
 
 /// Whom to believe.
 #[derive(Clone, Debug, Default)]
@@ -145,7 +144,6 @@ impl Authenticator {
 
     fn verify(&self, credential: &str, now: DateTime<Utc>) -> Result<Principal> {
         if credential.starts_with(PREFIX) {
-            let unknown = || Error::new(Code::Unauthenticated, "the API key is not known");
             return self.0.keys.as_ref().ok_or_else(unknown)?.ring.load().verify(credential, now);
         }
         // A signature is checked once a minute, and not for each panel of a dashboard.
@@ -159,7 +157,6 @@ impl Authenticator {
             }
         };
         if let Some(key) = &verified.key {
-            let unknown = || Error::new(Code::Unauthenticated, "the API key is not known");
             self.0.keys.as_ref().ok_or_else(unknown)?.ring.load().check(key, now)?;
         }
         Ok(verified.principal)
@@ -293,7 +290,7 @@ async fn fetch(client: &reqwest::Client, url: &str) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(wrong)? {
         text.extend_from_slice(&chunk);
-        if text.len() > JWKS_BYTES_MAX {
+        if text.len() > token::JWKS_BYTES_MAX {
             return Err(Error::new(Code::Unavailable, format!("{url}: the answer is longer than any set of keys")));
         }
     }

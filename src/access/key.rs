@@ -214,7 +214,6 @@ impl KeyRing {
 
     /// Whose key this is. What is wrong with it is told only to who knows the secret.
     pub(super) fn verify(&self, key: &str, now: DateTime<Utc>) -> Result<Principal> {
-        let unknown = || Error::new(Code::Unauthenticated, "the API key is not known");
         let (id, secret) = key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).ok_or_else(unknown)?;
         let digest = Sha256::digest(secret);
         let held = self.0.get(id);
@@ -227,7 +226,6 @@ impl KeyRing {
 
     /// Whether the key of this id is there and has not ended.
     pub(super) fn check(&self, id: &str, now: DateTime<Utc>) -> Result<()> {
-        let unknown = || Error::new(Code::Unauthenticated, "the API key is not known");
         self.0.get(id).ok_or_else(unknown)?.check(now)
     }
 }
@@ -242,6 +240,11 @@ impl Held {
         }
         Ok(())
     }
+}
+
+/// What is told of a key that is not there, or whose secret is another.
+pub(super) fn unknown() -> Error {
+    Error::new(Code::Unauthenticated, "the API key is not known")
 }
 
 fn digest_of(key: &KeyRecord) -> Option<[u8; 32]> {

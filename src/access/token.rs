@@ -28,7 +28,7 @@ pub(super) const BYTES_MAX: usize = 16 << 10;
 const KEYS_MAX: usize = 64;
 const SECRET_BYTES_MIN: usize = 32;
 /// How long a set of keys may be that comes from a URL.
-const JWKS_BYTES_MAX: usize = 1 << 20;
+pub(super) const JWKS_BYTES_MAX: usize = 1 << 20;
 
 /// An issuer that is trusted, and what its tokens mean.
 #[derive(Clone, Debug)]
@@ -276,9 +276,15 @@ impl Issuer {
             (Some(_), Some(_)) => return Err(wrong("tenant is one, and it is of all".into())),
             (None, _) => return Err(wrong(format!("claim {:?}, its tenant, is missing", options.tenant_claim))),
         };
-        let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
-        let subject: String = subject.chars().filter(|letter| !letter.is_control()).take(200).collect();
-        Ok(Principal::new(&format!("jwt:{}:{subject}", options.issuer), role, scope))
+        let subject = claims.get("sub").and_then(Value::as_str).filter(|subject| is_name(subject));
+        let subject = subject
+            .ok_or_else(|| wrong("subject (sub) is missing, longer than 200 letters, or no plain text".into()))?;
+        // Two tenants may have a user of one name.
+        let of = match &scope {
+            Scope::All => String::new(),
+            Scope::Tenant(tenant) => format!(":{tenant}"),
+        };
+        Ok(Principal::new(&format!("jwt:{}{of}:{subject}", options.issuer), role, scope))
     }
 }
 
@@ -310,6 +316,11 @@ pub(super) fn refused(error: &jsonwebtoken::errors::Error) -> Error {
         _ => "the token's signature is not valid".to_owned(),
     };
     Error::new(Code::Unauthenticated, message)
+}
+
+/// Whether it can stand in a log, and for one person alone.
+fn is_name(subject: &str) -> bool {
+    !subject.is_empty() && subject.chars().count() <= 200 && !subject.chars().any(char::is_control)
 }
 
 fn claim<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {

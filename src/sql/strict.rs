@@ -5,6 +5,7 @@
 mod compared;
 mod elements;
 mod outer;
+mod widths;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,9 +16,8 @@ use datafusion::{
         tree_node::{Transformed, TreeNode},
     },
     logical_expr::{
-        BinaryExpr, Case, Cast, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, Union,
-        expr::ScalarFunction, expr_rewriter::NamePreserver, type_coercion::binary::type_union_coercion,
-        utils::merge_schema,
+        BinaryExpr, Case, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF, Union,
+        expr::ScalarFunction, expr_rewriter::NamePreserver, utils::merge_schema,
     },
 };
 
@@ -65,7 +65,7 @@ impl Strict<'_> {
             LogicalPlan::Union(union) => {
                 let kinds = columns_match(&union.inputs)?;
                 let unified = self.unified(&union.inputs, &kinds)?;
-                let of_one_width = of_one_width(unified.as_deref().unwrap_or(&union.inputs))?;
+                let of_one_width = widths::of_one_width(unified.as_deref().unwrap_or(&union.inputs))?;
                 return match of_one_width.or(unified) {
                     Some(inputs) => {
                         let union = Union::try_new_with_loose_types(inputs)?;
@@ -218,7 +218,7 @@ impl Strict<'_> {
             changed |= self.widened(value, common, schema)?;
         }
         if matches!(common, Kind::Int2 | Kind::Int4 | Kind::Int8 | Kind::Numeric) {
-            changed |= of_one_number(&mut values, schema)?;
+            changed |= widths::of_one_number(&mut values, schema)?;
         }
         Ok((changed, common))
     }
@@ -293,34 +293,6 @@ impl Strict<'_> {
         }
         self.cast(value, common, schema)
     }
-}
-
-/// Numbers as wide as the widest of them. The engine takes a `CASE` for what its first branch is, until it coerces them all.
-fn of_one_number(values: &mut [&mut Expr], schema: &DFSchema) -> Result<bool> {
-    let mut widest: Option<DataType> = None;
-    for value in values.iter() {
-        let data_type = value.get_type(schema)?;
-        let is_number = data_type.is_decimal() || data_type.is_integer();
-        if !is_number && !data_type.is_null() {
-            return Ok(false);
-        }
-        if is_number {
-            widest = match &widest {
-                Some(widest) => type_union_coercion(widest, &data_type),
-                None => Some(data_type),
-            };
-        }
-    }
-    let Some(widest) = widest else { return Ok(false) };
-    let mut changed = false;
-    for value in values.iter_mut() {
-        let data_type = value.get_type(schema)?;
-        if data_type != widest && !data_type.is_null() {
-            **value = Expr::Cast(Cast::new(Box::new(std::mem::take(*value)), widest.clone()));
-            changed = true;
-        }
-    }
-    Ok(changed)
 }
 
 /// Whether it is a literal that nothing has given a type yet. NULL is of every type.
@@ -463,44 +435,6 @@ impl Strict<'_> {
         }
         Ok(is_changed.then_some(made))
     }
-}
-
-/// The inputs with their numerics in one width, where it differs; else the engine finds it out when it has typed what reads them.
-fn of_one_width(inputs: &[Arc<LogicalPlan>]) -> Result<Option<Vec<Arc<LogicalPlan>>>> {
-    let [first, rest @ ..] = inputs else { return Ok(None) };
-    let mut widths: Vec<DataType> = first.schema().fields().iter().map(|field| field.data_type().clone()).collect();
-    for input in rest {
-        for (width, field) in widths.iter_mut().zip(input.schema().fields()) {
-            if width.is_decimal()
-                && field.data_type().is_decimal()
-                && let Some(common) = type_union_coercion(width, field.data_type())
-            {
-                *width = common;
-            }
-        }
-    }
-    let mut is_changed = false;
-    let mut made = Vec::with_capacity(inputs.len());
-    for input in inputs {
-        let columns = input.schema().columns().into_iter().zip(input.schema().fields()).zip(&widths);
-        let mut changed = false;
-        let columns: Vec<Expr> = columns
-            .map(|((column, field), width)| {
-                let value = Expr::Column(column.clone());
-                if !width.is_decimal() || field.data_type() == width || !field.data_type().is_decimal() {
-                    return value;
-                }
-                changed = true;
-                Expr::Cast(Cast::new(Box::new(value), width.clone())).alias_qualified(column.relation, column.name)
-            })
-            .collect();
-        is_changed |= changed;
-        made.push(match changed {
-            true => Arc::new(LogicalPlanBuilder::new_from_arc(Arc::clone(input)).project(columns)?.build()?),
-            false => Arc::clone(input),
-        });
-    }
-    Ok(is_changed.then_some(made))
 }
 
 fn refused(sqlstate: &'static str, message: String) -> DataFusionError {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     support_certificates::openssl,
+    support_pilaster::Pilaster,
     support_server::{Demo, Reply, Server, eventually},
 };
 
@@ -94,6 +95,9 @@ async fn a_token_is_believed_or_it_is_said_why_not() {
             json!({"tenant": 3.5}),
             "the token's claim \"tenant\", its tenant, is no text or whole number",
         ),
+        ("no subject", json!({"sub": null}), "the token's subject (sub) is missing"),
+        ("empty subject", json!({"sub": ""}), "the token's subject (sub) is missing"),
+        ("subject over lines", json!({"sub": "a\nb"}), "the token's subject (sub) is missing"),
         ("one and all", json!({"staff": true}), "the token's tenant is one, and it is of all"),
         (
             "staff as text",
@@ -116,6 +120,60 @@ async fn a_token_is_believed_or_it_is_said_why_not() {
     assert!(third != fourth && third != all && fourth != all);
     let viewer = by_secret(json!({"role": "dashboard", "tenant": null, "staff": true}));
     Reply::of(server.sql("SELECT 1").bearer_auth(&viewer)).await.problem(403, "permission_denied");
+}
+
+/// Administration is of all tenants: who has one sees and stops what is their own, also where two tenants have a user of one name.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_of_a_tenant_is_none_of_others() {
+    let server = server(&format!("algorithms = [\"HS256\"]\nsecret = \"{SECRET}\""));
+    let third = by_secret(json!({"sub": "root"}));
+    let fourth = by_secret(json!({"sub": "root", "tenant": "4"}));
+    let staff = by_secret(json!({"tenant": null, "staff": true}));
+    for request in [server.get("/metrics"), server.post("/v1/snapshots")] {
+        Reply::of(request.try_clone().unwrap().bearer_auth(&third)).await.problem(403, "permission_denied");
+        assert_ne!(Reply::of(request.bearer_auth(&staff)).await.status, 403);
+    }
+    // Runs until it is stopped, or for half a minute.
+    let slow = "SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 100000000) b";
+    let running = tokio::spawn(Reply::of(server.sql(slow).header("X-Request-Id", "slow").bearer_auth(&staff)));
+    let seen = async |token: &str| {
+        Reply::of(server.get("/v1/executions").bearer_auth(token)).await.ok().text().contains("\"slow\"")
+    };
+    eventually("it runs", Duration::from_secs(10), async || seen(&staff).await).await;
+    for token in [&third, &fourth] {
+        assert!(!seen(token).await);
+        Reply::of(server.request("DELETE", "/v1/executions/slow").bearer_auth(token)).await.problem(404, "not_found");
+    }
+    assert_eq!(Reply::of(server.request("DELETE", "/v1/executions/slow").bearer_auth(&staff)).await.status, 204);
+    running.await.unwrap().problem(499, "cancelled");
+}
+
+/// Claims that another system has made, as the configuration reads them; asked by the command line.
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_are_where_the_configuration_says() {
+    let server = server(&format!(
+        "algorithms = [\"HS256\"]\nsecret = \"{SECRET}\"\nrole_claim = \"resource_access.pilaster.role\"\n\
+         tenant_claim = \"https://example.com/tenant\"\nroles = {{ viewer = \"dashboard\", author = \"analyst\" }}"
+    ));
+    let token = |role: &str| {
+        by_secret(json!({"role": null, "tenant": null, "staff": true, "resource_access": {"pilaster": {"role": role}}}))
+    };
+    let query = |credential: &str| {
+        let url = server.url("");
+        Pilaster::command(&["query", "SELECT 6 * 7 AS answer", "--url", &url, "--output", "csv"])
+            .env("PILASTER__CLIENT__CREDENTIAL", credential)
+            .run()
+    };
+    let author = query(&token("author"));
+    assert!(author.status.success() && author.stdout.contains("42"), "{}{}", author.stdout, author.stderr);
+    assert!(query(&token("viewer")).stderr.contains("this needs the role analyst"));
+    for role in ["analyst", "admin", "root"] {
+        let refused = query(&token(role));
+        assert!(refused.stderr.contains("names no role that is known"), "{role}: {}", refused.stderr);
+    }
+    assert!(query("").stderr.contains("error: "));
+    let tenant = json!({"role": null, "tenant": null, "https://example.com/tenant": "3", "resource_access": {"pilaster": {"role": "viewer"}}});
+    ask(&server, &by_secret(tenant)).await.ok();
 }
 
 /// What has the form of a token, and is not one.

@@ -1,7 +1,7 @@
 //! Two results of one query, from Postgres and from Pilaster, compared as the design's section 8 says.
 //!
 //! Integers, text and dates are exact; numerics are equal by value, but for quotients and averages, which are equal at the
-//! smaller of the two scales, and at twelve digits behind the point at most; floats are equal to 1e-9 of the larger. Rows are in order. Names and types of columns are part of
+//! smaller of the two scales; floats are equal to 1e-9 of the larger. Rows are in order. Names and types of columns are part of
 //! a result.
 
 use std::collections::BTreeMap;
@@ -9,8 +9,6 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-/// A quotient of Postgres has 16 digits; what it is added to may have more behind the point.
-const QUOTIENT_SCALE_MAX: usize = 12;
 /// Of the larger of two floats.
 const FLOAT_TOLERANCE: f64 = 1e-9;
 
@@ -100,6 +98,15 @@ pub(crate) struct Difference {
 /// Whether Pilaster's answer is Postgres's. Values are compared by Postgres's types. `is_quotient` says of a column,
 /// by its place and name, whether its values come from a division or an average that nothing rounds.
 pub(crate) fn compare(postgres: &Rows, pilaster: &Rows, is_quotient: impl Fn(usize, &str) -> bool) -> Difference {
+    compare_to_scale(postgres, pilaster, |column, name| is_quotient(column, name).then_some(usize::MAX))
+}
+
+/// The same, where quotients may be of other values' making: `quotient_scale_max` says how many of their digits behind the point count.
+pub(crate) fn compare_to_scale(
+    postgres: &Rows,
+    pilaster: &Rows,
+    quotient_scale_max: impl Fn(usize, &str) -> Option<usize>,
+) -> Difference {
     let mut difference = Difference::default();
     if postgres.columns != pilaster.columns {
         let pairs = postgres.columns.iter().zip(&pilaster.columns).filter(|(theirs, ours)| theirs != ours);
@@ -110,17 +117,21 @@ pub(crate) fn compare(postgres: &Rows, pilaster: &Rows, is_quotient: impl Fn(usi
             _ => format!("Postgres has {:?}, Pilaster {:?}", postgres.columns, pilaster.columns),
         });
     }
-    difference.rows = compare_rows(postgres, pilaster, is_quotient).err();
+    difference.rows = compare_rows(postgres, pilaster, quotient_scale_max).err();
     difference
 }
 
-fn compare_rows(postgres: &Rows, pilaster: &Rows, is_quotient: impl Fn(usize, &str) -> bool) -> Result<(), String> {
+fn compare_rows(
+    postgres: &Rows,
+    pilaster: &Rows,
+    quotient_scale_max: impl Fn(usize, &str) -> Option<usize>,
+) -> Result<(), String> {
     for (index, (theirs, ours)) in postgres.rows.iter().zip(&pilaster.rows).enumerate() {
         for (column, (((name, kind), theirs), ours)) in postgres.columns.iter().zip(theirs).zip(ours).enumerate() {
-            let is_quotient = is_quotient(column, name);
+            let scale_max = quotient_scale_max(column, name);
             let equal = match (theirs, ours) {
                 (None, None) => true,
-                (Some(theirs), Some(ours)) => are_equal(kind, theirs, ours, is_quotient),
+                (Some(theirs), Some(ours)) => are_equal(kind, theirs, ours, scale_max),
                 _ => false,
             };
             if !equal {
@@ -163,7 +174,7 @@ impl Tally {
     }
 }
 
-fn are_equal(kind: &str, theirs: &str, ours: &str, is_quotient: bool) -> bool {
+fn are_equal(kind: &str, theirs: &str, ours: &str, quotient_scale_max: Option<usize>) -> bool {
     if theirs == ours {
         return true;
     }
@@ -172,7 +183,7 @@ fn are_equal(kind: &str, theirs: &str, ours: &str, is_quotient: bool) -> bool {
             (Some(theirs), Some(ours)) => {
                 let scales = [theirs.scale(), ours.scale()];
                 let [less, more] = [scales[0].min(scales[1]), scales[0].max(scales[1])];
-                let scale = if is_quotient { less.min(QUOTIENT_SCALE_MAX) } else { more };
+                let scale = quotient_scale_max.map_or(more, |most| less.min(most));
                 theirs.at_scale(scale) == ours.at_scale(scale)
             }
             _ => false,

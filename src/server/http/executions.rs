@@ -14,7 +14,7 @@ use super::{
     problem::{Failure, Problem},
 };
 use crate::{
-    access::{Principal, Role},
+    access::Principal,
     error::{Code, Error},
 };
 
@@ -38,7 +38,7 @@ pub(super) struct Execution {
 /// Lists what runs now, the longest-running first.
 #[utoipa::path(get, path = "/v1/executions", operation_id = "list_executions", tag = "executions", responses((status = 200, body = Executions)))]
 pub(super) async fn list(State(app): State<App>, Extension(principal): Extension<Principal>) -> Json<Executions> {
-    let sees_all = principal.role() >= Role::Admin;
+    let sees_all = principal.is_admin_of_all();
     let executions = app
         .service
         .executions()
@@ -66,7 +66,7 @@ pub(super) async fn stop(
     Extension(principal): Extension<Principal>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    let may_stop = |owner: &str| principal.role() >= Role::Admin || owner == principal.name();
+    let may_stop = |owner: &str| principal.is_admin_of_all() || owner == principal.name();
     if app.service.executions().stop(&id, may_stop) {
         return Ok(StatusCode::NO_CONTENT);
     }

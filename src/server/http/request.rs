@@ -23,7 +23,7 @@ use super::{
     shortcut,
 };
 use crate::{
-    access::{Principal, TenantId},
+    access::{Principal, Role, TenantId},
     error::{Code, Error, ErrorKind, Result},
     server::Peer,
     telemetry::{self, Access, HttpMeter},
@@ -114,6 +114,9 @@ fn allowed(app: &App, request: &Request, route: Option<&str>) -> Result<Option<P
     let asks = app.access.authenticate(credential(request.headers())?, from)?;
     app.access.admit(&asks)?;
     asks.require(role)?;
+    if role == Role::Admin {
+        asks.require_all_tenants()?;
+    }
     as_tenant(asks, request.headers()).map(Some)
 }
 

@@ -63,7 +63,7 @@ impl Strict<'_> {
     ) -> Result<Transformed<Expr>> {
         let mut parts = [*expr, *low, *high];
         let changed = self.compared(&mut parts, schema)?;
-        if self.widths(&parts, schema)?.is_empty() && !may_be_decimals_of_two_widths(&parts, schema)? {
+        if self.widths(&parts, schema)?.is_empty() && !are_decimals_of_two_widths(&parts, schema)? {
             let [value, low, high] = parts.map(Box::new);
             let made = Expr::Between(Between::new(value, negated, low, high));
             return Ok(Transformed::new_transformed(made, changed));
@@ -179,14 +179,11 @@ impl Strict<'_> {
 }
 
 /// Between which the engine finds no common type, but where two of them are compared.
-fn may_be_decimals_of_two_widths(values: &[Expr], schema: &DFSchema) -> Result<bool> {
+fn are_decimals_of_two_widths(values: &[Expr], schema: &DFSchema) -> Result<bool> {
     let types = values.iter().map(|value| value.get_type(schema)).collect::<Result<Vec<_>>>()?;
     let is_narrow = types.iter().any(|of| matches!(of, DataType::Decimal128(..)));
     let is_wide = types.iter().any(|of| matches!(of, DataType::Decimal256(..)));
-    // A CASE may become wider when its branches are made of one type.
-    let may_widen =
-        || values.iter().any(|value| value.exists(|part| Ok(matches!(part, Expr::Case(_)))).is_ok_and(|is| is));
-    Ok(is_narrow && (is_wide || may_widen()))
+    Ok(is_narrow && is_wide)
 }
 
 /// One or another of them, no deeper than need be.

@@ -12,7 +12,7 @@ use datafusion::{
 };
 
 /// The plan with the types of such columns brought up to date.
-pub(in crate::sql) fn retyped(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(super) fn retyped(plan: LogicalPlan) -> Result<LogicalPlan> {
     let made = plan.transform_down_with_subqueries(|node| {
         if !node.inputs().iter().any(|input| matches!(input, LogicalPlan::Subquery(_))) && !has_subqueries(&node)? {
             return Ok(Transformed::no(node));
