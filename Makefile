@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pilaster/targe
 LOCKED := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check demo-stop clean-demo test slt docs-sql sqlfuzz bench fmt lint doc
+.PHONY: help demo demo-check demo-stop clean-demo test slt docs-sql sqlfuzz tenantfuzz bench fmt lint doc
 
 help: ## List what there is
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ sqlfuzz: ## Ask Postgres and the engine random statements for an hour, or for FI
 	@tools/install-packages.sh cargo cc postgres redis
 	FINDER_SECONDS=$${FINDER_SECONDS:-3600} FINDER_SEED=$${FINDER_SEED:-$$(date +%s)} \
 		cargo test --release $(LOCKED) --test it -- --nocapture finder::
+
+tenantfuzz: ## Ask as a tenant, with other tenants' rows and without, TENANCY_STATEMENTS random statements, 100000 if it is not said
+	@tools/install-packages.sh cargo cc postgres redis
+	TENANCY_STATEMENTS=$${TENANCY_STATEMENTS:-100000} TENANCY_SEED=$${TENANCY_SEED:-$$(date +%s)} \
+		cargo test --release $(LOCKED) --test it -- --nocapture tenancy_fuzz::
 
 bench: ## Run the benchmarks
 	@tools/install-packages.sh cargo cc

@@ -10,18 +10,20 @@
 #[path = "../tests/it/support.rs"]
 #[expect(dead_code, reason = "shared with the tests")]
 mod support;
+#[path = "support/server.rs"]
+#[expect(dead_code, reason = "shared with other benchmarks")]
+mod server;
 #[path = "../tests/it/support_tpch.rs"]
 mod support_tpch;
 
 use std::{
-    io::{Read, Write},
-    net::TcpStream,
     path::Path,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
+    time::Duration,
 };
 
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use server::{Server, median, timed};
 use support::Postgres;
 use support_tpch::{QUERIES, SCHEMA, load, scale};
 
@@ -42,7 +44,7 @@ fn main() {
 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let stock = runtime.block_on(stock(&store));
-    let server = Server::start(&store);
+    let server = Server::start(&store, &[]);
     println!("TPC-H at scale {scale}, medians of {RUNS} runs.\n");
     println!("| query | stock DataFusion | Pilaster | ratio |\n|---|---:|---:|---:|");
     let mut logarithms = Vec::new();
@@ -51,12 +53,12 @@ fn main() {
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         let on_stock = || runtime.block_on(async { stock.sql(sql).await?.collect().await });
         let is_answered = on_stock().is_ok();
-        server.ask(sql);
+        server.ask(sql, "");
         for _ in 0..RUNS {
             if is_answered {
                 theirs.push(timed(|| drop(on_stock().unwrap())));
             }
-            ours.push(timed(|| server.ask(sql)));
+            ours.push(timed(|| drop(server.ask(sql, ""))));
         }
         let ours = median(ours);
         if !is_answered {
@@ -88,69 +90,4 @@ async fn stock(store: &Path) -> SessionContext {
         context.register_parquet(table, version.to_str().unwrap(), ParquetReadOptions::default()).await.unwrap();
     }
     context
-}
-
-fn timed(run: impl FnOnce()) -> Duration {
-    let began = Instant::now();
-    run();
-    began.elapsed()
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
-}
-
-struct Server {
-    child: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(store: &Path) -> Self {
-        let address = format!("127.0.0.1:{}", support::free_port());
-        let child = Command::new(env!("CARGO_BIN_EXE_pilaster"))
-            .args(["serve", "--snapshot", "never", "--store", store.to_str().unwrap(), "--listen", &address])
-            .env("PILASTER__ENGINE__TIMEOUT", "5m")
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self { child, address };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !server.is_ready() {
-            assert!(Instant::now() < deadline, "the server is not ready");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        server
-    }
-
-    fn is_ready(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(&self.address) else { return false };
-        let request = "GET /readyz HTTP/1.1\r\nhost: pilaster\r\nconnection: close\r\n\r\n";
-        let mut reply = Vec::new();
-        let is_answered = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_end(&mut reply));
-        is_answered.is_ok() && reply.starts_with(b"HTTP/1.1 200")
-    }
-
-    /// Reads the whole reply, which is computed anew.
-    fn ask(&self, sql: &str) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(
-            stream,
-            "POST /v1/sql HTTP/1.1\r\nhost: pilaster\r\ncontent-type: text/plain\r\ncache-control: no-cache\r\nconnection: close\r\n\
-             content-length: {}\r\n\r\n{sql}",
-            sql.len()
-        )
-        .unwrap();
-        let mut reply = Vec::new();
-        stream.read_to_end(&mut reply).unwrap();
-        assert!(reply.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&reply[..reply.len().min(500)]));
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }

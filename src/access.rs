@@ -26,6 +26,8 @@ pub struct Principal {
     role: Role,
     scope: Scope,
     grant: Option<Arc<Grant>>,
+    /// Whether the scope is another's.
+    views_as: bool,
 }
 
 /// What a principal may do; each may do what those before it may.
@@ -63,7 +65,7 @@ impl Principal {
     }
 
     fn new(name: &str, role: Role, scope: Scope) -> Self {
-        Self { name: name.into(), role, scope, grant: None }
+        Self { name: name.into(), role, scope, grant: None, views_as: false }
     }
 
     fn limited_to(self, grant: Arc<Grant>) -> Self {
@@ -92,6 +94,12 @@ impl Principal {
         &self.scope
     }
 
+    /// Whether they look as a tenant that they are not.
+    #[must_use]
+    pub fn views_as(&self) -> bool {
+        self.views_as
+    }
+
     /// What they are limited to beyond that.
     #[must_use]
     pub fn grant(&self) -> Option<&Grant> {
@@ -118,7 +126,7 @@ impl Principal {
         if !self.is_admin_of_all() {
             return Err(Error::new(Code::PermissionDenied, format!("{} may not view as a tenant", self.name)));
         }
-        Ok(Self { scope: Scope::Tenant(tenant), ..self.clone() })
+        Ok(Self { scope: Scope::Tenant(tenant), views_as: true, ..self.clone() })
     }
 
     /// Refuses those who see one tenant alone: row counts and statistics of a table tell about the others.

@@ -60,6 +60,8 @@ pub struct Config {
     pub queries: Queries,
     /// Who may see what.
     pub access: Access,
+    /// Who asked what.
+    pub audit: Audit,
     /// How this program asks a server.
     pub client: Client,
     /// Logs.
@@ -311,6 +313,16 @@ impl Default for Queries {
     }
 }
 
+/// `[audit]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// A line for each query and each act of an administrator is appended to it.
+    pub file: Option<PathBuf>,
+    /// SQL and values of parameters, which the lines do not have; none to keep them nowhere.
+    pub replay_file: Option<PathBuf>,
+}
+
 /// `[client]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -351,6 +363,10 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Table {
+    /// The column that says which tenant's a row is; the table's rows are ordered by it unless `sort_by` says otherwise.
+    pub tenant: Option<String>,
+    /// What tenants see of a table whose rows are nobody's.
+    pub access: Option<TableAccess>,
     /// Columns that are left out.
     #[serde(deserialize_with = "units::list")]
     pub exclude_columns: Vec<String>,
@@ -365,6 +381,16 @@ pub struct Table {
     pub sort_by: Vec<String>,
     /// By column.
     pub columns: BTreeMap<String, Column>,
+}
+
+/// What tenants see of a table whose rows are nobody's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TableAccess {
+    /// Every row.
+    Shared,
+    /// None, as of a table that nothing is said of.
+    Denied,
 }
 
 /// `[tables."schema.table".columns.name]`
@@ -510,7 +536,22 @@ impl Config {
         if self.server.tls_certificate_file.is_some() != self.server.tls_key_file.is_some() {
             return wrong("server.tls_certificate_file", "and server.tls_key_file go together", "set both, or neither");
         }
+        if self.audit.replay_file.is_some() && self.audit.file.is_none() {
+            return wrong(
+                "audit.replay_file",
+                "is set without audit.file",
+                "set both: a replay says nothing of who asked",
+            );
+        }
         self.access.validate()?;
+        if let Some((name, _)) = self.tables.iter().find(|(_, table)| table.tenant.is_some() && table.access.is_some())
+        {
+            return wrong(
+                &format!("tables.{name:?}"),
+                "has both tenant and access",
+                "rows are a tenant's each, or shared, or denied: set one of the two",
+            );
+        }
         if let Some((name, _)) = self.tables.iter().find(|(name, _)| !name.contains('.')) {
             return wrong(
                 &format!("tables.{name:?}"),

@@ -6,6 +6,7 @@
 //! An [`Engine`] is immutable and belongs to one manifest; servers swap whole engines. What lives longer than a snapshot (memory
 //! pool, footer cache, functions, threads) is in [`EngineRuntime`], shared by all engines of the process.
 
+mod barrier;
 mod catalog;
 mod derived;
 mod failure;
@@ -20,9 +21,10 @@ mod run;
 mod runtime;
 mod seal;
 mod table;
+mod tenancy;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -32,11 +34,13 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use datafusion::{common::ParamValues, execution::SessionState, logical_expr::LogicalPlan, scalar::ScalarValue};
 use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
 
 use crate::{
+    access::Scope,
     error::{Code, Error, Result},
     sql::{Collation, Dialect, EnumType, ReadOnlySql, shown_name},
-    store::{Digest, Manifest, SnapshotVersion, Store, TableName},
+    store::{self, Digest, Manifest, SnapshotVersion, Store, TableName},
 };
 
 /// Tables whose footers are read at the same time.
@@ -44,6 +48,9 @@ const FOOTER_READS: usize = 8;
 
 pub use run::{BatchStream, Execution};
 pub use runtime::{EngineOptions, EngineRuntime};
+pub use tenancy::{Sight, TablePolicies, TablePolicy, TenantColumn};
+
+use tenancy::{OneTenant, Shown};
 
 /// One snapshot, ready to be asked. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -52,13 +59,22 @@ pub struct Engine(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     manifest: Arc<Manifest>,
-    tables: HashMap<TableName, Arc<table::SnapshotTable>>,
+    tables: HashMap<TableName, Known>,
+    /// The files that every tenant may read.
+    shared_files: HashSet<Path>,
     search_path: Vec<String>,
     runtime: EngineRuntime,
     /// The source's enums, by name.
     enums: Vec<EnumType>,
     /// By the session's time zone.
     dialects: Mutex<HashMap<Tz, Arc<Dialect>>>,
+}
+
+/// A table, and what one tenant sees of it.
+#[derive(Debug)]
+struct Known {
+    table: Arc<table::SnapshotTable>,
+    shown: Shown,
 }
 
 /// A statement that has been planned against one engine, with its parameters still open.
@@ -74,25 +90,32 @@ pub struct Prepared {
 /// What a plan depends on, for the cache's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanFacts {
-    /// The tables that it reads, with their content digests, by name.
-    pub tables: Vec<(TableName, Digest)>,
+    /// The tables that it reads, by name.
+    pub tables: Vec<TableFact>,
     /// Whether it asks for the time.
     pub asks_clock: bool,
     /// Whether two runs may differ (`random()`): such replies are never kept.
     pub is_volatile: bool,
 }
 
+/// A table that a plan reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableFact {
+    /// Its name.
+    pub name: TableName,
+    /// Of its content.
+    pub digest: Digest,
+    /// The column that says whose a row is, where one tenant's are read.
+    pub tenant_column: Option<String>,
+}
+
 /// How a statement is to be understood.
 #[derive(Clone, Debug)]
 pub struct PlanContext {
-    /// An IANA name; `UTC` by default.
+    /// An IANA name.
     pub time_zone: String,
-}
-
-impl Default for PlanContext {
-    fn default() -> Self {
-        Self { time_zone: "UTC".into() }
-    }
+    /// For whom.
+    pub sight: Sight,
 }
 
 impl Engine {
@@ -101,13 +124,18 @@ impl Engine {
         runtime.register_store(store);
         let mut tables = HashMap::with_capacity(manifest.tables.len());
         let mut search_path: Vec<String> = Vec::new();
+        let mut shared_files = HashSet::new();
         for table in &manifest.tables {
             if !search_path.contains(&table.name.schema) {
                 search_path.push(table.name.schema.clone());
             }
             let provider = table::SnapshotTable::new(store, table, runtime)
                 .map_err(|error| error.context(format!("table {}", table.name)))?;
-            tables.insert(table.name.clone(), Arc::new(provider));
+            let shown = Shown::of(table, runtime.policies());
+            if shown == Shown::Everything {
+                shared_files.extend(table.files.iter().map(|file| store.file_path(&file.path)));
+            }
+            tables.insert(table.name.clone(), Known { table: Arc::new(provider), shown });
         }
         // As Postgres's default search path: public before others.
         search_path.sort_by_key(|schema| schema != "public");
@@ -118,7 +146,7 @@ impl Engine {
             }
         }
         let (runtime, dialects) = (runtime.clone(), Mutex::default());
-        Ok(Self(Arc::new(Inner { manifest, tables, search_path, runtime, enums, dialects })))
+        Ok(Self(Arc::new(Inner { manifest, tables, shared_files, search_path, runtime, enums, dialects })))
     }
 
     /// The snapshot.
@@ -141,7 +169,7 @@ impl Engine {
 
     /// Reads every file's footer into the cache, so that the first queries do not.
     pub async fn warm(&self) -> Result<()> {
-        let tables: Vec<_> = self.0.tables.values().cloned().collect();
+        let tables: Vec<_> = self.0.tables.values().map(|known| Arc::clone(&known.table)).collect();
         let work = self.0.runtime.spawn(async move {
             futures::stream::iter(tables)
                 .map(|table| async move { table.read_footers().await })
@@ -178,13 +206,13 @@ impl Engine {
             .map(|(index, data_type)| Arc::new(Field::new(format!("${}", index + 1), data_type, true)))
             .collect();
         let dialect = self.dialect(&context.time_zone)?;
-        let plan = catalog::plan(self, &state, &dialect, sql.statement().clone(), fields)
+        let plan = catalog::plan(self, &state, &dialect, sql.statement().clone(), fields, context.sight)
             .and_then(|plan| dialect.settled(plan))
             .and_then(catalog::without_keys)
             .and_then(Dialect::regrouped)
             .map_err(failed)?;
         gate::allow(&plan)?;
-        let facts = gate::facts(&plan, self).map_err(failed)?;
+        let facts = gate::facts(&plan, self, context.sight)?;
         // Types settle in analysis: literals, coercions and our own rules.
         let analyzed =
             state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {}).map_err(failed)?;
@@ -204,7 +232,7 @@ impl Engine {
         Ok(Arc::clone(dialects.entry(zone).or_insert_with(make)))
     }
 
-    fn resolve(&self, schema: Option<&str>, table: &str) -> Option<&Arc<table::SnapshotTable>> {
+    fn resolve(&self, schema: Option<&str>, table: &str) -> Option<&Known> {
         let find = |schema: &str| self.0.tables.get(&TableName::new(schema, table));
         match schema {
             Some(schema) => find(schema),
@@ -212,8 +240,17 @@ impl Engine {
         }
     }
 
-    fn table_names(&self) -> impl Iterator<Item = &TableName> {
-        self.0.tables.keys()
+    /// The tables of which somebody with this scope sees something, by name.
+    pub fn tables(&self, scope: &Scope) -> impl Iterator<Item = &store::Table> {
+        self.visible(Sight::from(scope))
+    }
+
+    fn visible(&self, sight: Sight) -> impl Iterator<Item = &store::Table> {
+        let is_shown = move |table: &&store::Table| match sight {
+            Sight::Everything => true,
+            Sight::OneTenant => self.0.tables.get(&table.name).is_some_and(|known| known.shown != Shown::Nothing),
+        };
+        self.0.manifest.tables.iter().filter(is_shown)
     }
 }
 
@@ -236,13 +273,23 @@ impl Prepared {
         &self.engine
     }
 
-    /// Runs the plan with `values` in place of its parameters, until `deadline`.
+    /// Runs the plan with `values` in place of its parameters for whoever has this scope, until `deadline`.
     ///
     /// Returns when the plan is running and its columns are known; the rows follow in the stream. Dropping the stream stops
     /// the work.
-    pub async fn execute(&self, values: Vec<ScalarValue>, deadline: Instant) -> Result<Execution> {
+    pub async fn execute(&self, values: Vec<ScalarValue>, scope: &Scope, deadline: Instant) -> Result<Execution> {
+        if Sight::from(scope) != self.context.sight {
+            return Err(Error::internal("a plan is executed for somebody else"));
+        }
         let plan = self.plan.clone();
-        let state = self.engine.0.runtime.session(self.engine.as_of(), &self.context.time_zone)?;
+        let mut state = self.engine.0.runtime.session(self.engine.as_of(), &self.context.time_zone)?;
+        let check = match scope {
+            Scope::All => None,
+            Scope::Tenant(tenant) => {
+                OneTenant::set(&mut state, tenant);
+                Some(barrier::Check { tenant: tenant.clone(), engine: self.engine.clone() })
+            }
+        };
         let make = move || -> Result<(LogicalPlan, SessionState)> {
             if values.is_empty() {
                 return Ok((plan, state));
@@ -250,7 +297,7 @@ impl Prepared {
             let bound = plan.with_param_values(ParamValues::from(values));
             Ok((bound.map_err(|error| failure::from_datafusion(error, None))?, state))
         };
-        run::start(&self.engine.0.runtime, Arc::clone(&self.schema), make, deadline).await
+        run::start(&self.engine.0.runtime, Arc::clone(&self.schema), make, check, deadline).await
     }
 }
 
@@ -268,12 +315,12 @@ fn shown(schema: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
-fn no_such_table(engine: &Engine, name: &str) -> Error {
+fn no_such_table(engine: &Engine, sight: Sight, name: &str) -> Error {
     let bare = name.rsplit('.').next().unwrap_or(name);
-    let nearest = engine
-        .table_names()
-        .filter(|candidate| datafusion::common::utils::datafusion_strsim::levenshtein(&candidate.table, bare) <= 3)
-        .min_by_key(|candidate| datafusion::common::utils::datafusion_strsim::levenshtein(&candidate.table, bare));
+    let distance =
+        |candidate: &&TableName| datafusion::common::utils::datafusion_strsim::levenshtein(&candidate.table, bare);
+    let names = engine.visible(sight).map(|table| &table.name);
+    let nearest = names.filter(|candidate| distance(candidate) <= 3).min_by_key(distance);
     let error = Error::new(Code::InvalidSql, format!("table {name:?} is not in the snapshot")).with_sqlstate("42P01");
     match nearest {
         Some(nearest) => error.with_hint(format!("did you mean {nearest}?")),

@@ -142,6 +142,7 @@ struct Inner {
     position: Option<usize>,
     retry_after: Option<Duration>,
     cause: Option<Cause>,
+    is_of_run: bool,
 }
 
 impl Error {
@@ -156,6 +157,7 @@ impl Error {
             position: None,
             retry_after: None,
             cause: None,
+            is_of_run: false,
         }))
     }
 
@@ -211,6 +213,19 @@ impl Error {
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
         self.0.message = format!("{doing}: {}", self.0.message);
         self
+    }
+
+    /// Came up while a query ran: the message may hold values of rows.
+    #[must_use]
+    pub fn while_running(mut self) -> Self {
+        self.0.is_of_run = true;
+        self
+    }
+
+    /// Whether it came up while a query ran.
+    #[must_use]
+    pub fn is_of_run(&self) -> bool {
+        self.0.is_of_run
     }
 
     /// The stable code.

@@ -3,6 +3,7 @@
 //! Modules in reading order; dependencies point down only, and a test in `tests/it` holds that line.
 
 pub mod access;
+pub mod audit;
 pub mod cache;
 pub mod cli;
 pub mod config;

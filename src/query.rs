@@ -22,10 +22,11 @@ use futures::StreamExt;
 
 use crate::{
     access::{Principal, Role, Scope},
+    audit::{AuditLog, Record, Replay},
     cache::{Answer, AnswerSource, BatchStream, Cache, Entry, Filling, Key, Mode, Tier},
-    engine::{Engine, EngineRuntime, PlanContext, Prepared},
+    engine::{Engine, EngineRuntime, PlanContext, Prepared, Sight},
     error::{Code, Error, Result},
-    sql::{ReadOnlySql, ScalarType, StatementLimits},
+    sql::{ReadOnlySql, ScalarType, StatementLimits, fingerprint},
     store::{SnapshotVersion, Store, Verification},
     telemetry,
 };
@@ -58,6 +59,22 @@ pub struct Request {
     pub time_zone: String,
     /// What of the cache may be used.
     pub mode: Mode,
+}
+
+impl Request {
+    /// What an audit keeps of it.
+    #[must_use]
+    pub fn record(&self, audit: &AuditLog) -> Record {
+        let record = Record::new("query", &self.principal);
+        let (record, sql) = match &self.target {
+            Target::Named { dashboard, name } => (record.about(&format!("{dashboard}/{name}")), None),
+            Target::AdHoc(text) => (record.of_sql(&fingerprint(text)), Some(Arc::clone(text))),
+        };
+        match audit.keeps_replays() {
+            true => record.with_replay(Replay { sql, parameters: self.parameters.to_json() }),
+            false => record,
+        }
+    }
 }
 
 /// What a request is for.
@@ -240,13 +257,6 @@ impl Service {
                 if request.principal.grant().is_some() {
                     return Err(Error::new(Code::PermissionDenied, "a token for a dashboard runs no SQL of its own"));
                 }
-                if *request.principal.scope() != Scope::All {
-                    return Err(Error::new(
-                        Code::PermissionDenied,
-                        "SQL of your own cannot be limited to one tenant yet",
-                    )
-                    .with_hint("use the named queries, which take the tenant from who asks"));
-                }
                 (Some(self.statement(text)?), None)
             }
         };
@@ -273,14 +283,13 @@ impl Service {
         };
         let timeout = label.as_ref().and_then(|query| query.timeout).unwrap_or(self.0.limits.timeout);
         let deadline = started + timeout;
-        let prepared = self.prepare(&engine, sql, &bound, &request.time_zone, deadline).await?;
-        if *request.principal.scope() != Scope::All
-            && !prepared.facts().tables.is_empty()
-            && !sql.names().iter().any(|name| name == "tenant")
-        {
-            return Err(Error::new(Code::PermissionDenied, "this query is not limited to a tenant")
-                .with_hint("bind $tenant in it, as in ($tenant IS NULL OR tenant_id = $tenant)"));
-        }
+        let context =
+            PlanContext { time_zone: request.time_zone.clone(), sight: Sight::from(request.principal.scope()) };
+        let prepared = self.prepare(&engine, sql, &bound, context, deadline).await;
+        let prepared = match &label {
+            Some(query) => prepared.map_err(|error| not_for_tenants(error, &request.principal, query))?,
+            None => prepared?,
+        };
         let key = key::of(&prepared, sql, &bound, request.principal.scope(), &request.time_zone);
         Ok(Resolved { request, started, deadline, prepared, bound, key, label })
     }
@@ -325,7 +334,8 @@ impl Service {
             let inner = Arc::clone(&self.0);
             let (prepared, bound, deadline) =
                 (Arc::clone(&resolved.prepared), resolved.bound.clone(), resolved.deadline);
-            move || async move { inner.fill(&prepared, &bound, deadline).await }
+            let scope = request.principal.scope().clone();
+            move || async move { inner.fill(&prepared, &bound, &scope, deadline).await }
         };
         let answer = tokio::select! {
             biased;
@@ -349,22 +359,21 @@ impl Service {
         engine: &Engine,
         sql: &ReadOnlySql,
         bound: &Bound,
-        time_zone: &str,
+        context: PlanContext,
         deadline: Instant,
     ) -> Result<Arc<Prepared>> {
         let types: Vec<DataType> = bound.0.iter().map(|(kind, value)| kind.arrow_type_of(value)).collect();
-        let key = key::PlanKey::new(engine, sql, &types, time_zone);
+        let key = key::PlanKey::new(engine, sql, &types, &context);
         if let Some(prepared) = self.0.prepared.get(&key) {
             return Ok(prepared);
         }
-        let context = PlanContext { time_zone: time_zone.to_owned() };
         let prepared = Arc::new(engine.prepare(sql, types, &context, deadline).await?);
         self.0.prepared.insert(key, Arc::clone(&prepared));
         Ok(prepared)
     }
 
-    /// Plans a named query with its samples or defaults, for its columns.
-    pub async fn describe(&self, query: &NamedQuery) -> Result<SchemaRef> {
+    /// Plans a named query for its columns, for those who see what this scope does.
+    pub async fn describe(&self, query: &NamedQuery, scope: &Scope) -> Result<Arc<Prepared>> {
         let engine = self.engine(&Pin::Newest).await?;
         let types = query
             .sql
@@ -380,8 +389,8 @@ impl Service {
             })
             .collect::<Result<Vec<_>>>()?;
         let deadline = Instant::now() + self.0.limits.timeout;
-        let prepared = self.prepare(&engine, &query.sql, &Bound(types), "UTC", deadline).await?;
-        Ok(Arc::clone(prepared.schema()))
+        let context = PlanContext { time_zone: "UTC".into(), sight: Sight::from(scope) };
+        self.prepare(&engine, &query.sql, &Bound(types), context, deadline).await
     }
 
     fn statement(&self, text: &Arc<str>) -> Result<Arc<ReadOnlySql>> {
@@ -433,10 +442,10 @@ impl Service {
 
 impl Inner {
     /// Runs a plan under a permit, which is held until its last batch.
-    async fn fill(&self, prepared: &Prepared, bound: &Bound, deadline: Instant) -> Result<Filling> {
+    async fn fill(&self, prepared: &Prepared, bound: &Bound, scope: &Scope, deadline: Instant) -> Result<Filling> {
         let permit = self.admission.enter(deadline).await?;
         let values = bound.0.iter().map(|(kind, value)| kind.to_scalar(value)).collect();
-        let execution = prepared.execute(values, deadline).await?;
+        let execution = prepared.execute(values, scope, deadline).await?;
         let batches = execution.batches.map(move |batch| {
             let _held = &permit;
             batch
@@ -503,6 +512,17 @@ fn stoppable(batches: BatchStream, registration: Registration) -> BatchStream {
         Some((batch, rest))
     });
     stream.boxed()
+}
+
+/// A dashboard that reads what no tenant is shown is no fault of who looks at it.
+fn not_for_tenants(error: Error, principal: &Principal, query: &NamedQuery) -> Error {
+    if *principal.scope() == Scope::All || error.sqlstate() != Some("42P01") {
+        return error;
+    }
+    let message = format!("the query {}/{} is not for tenants", query.dashboard, query.name);
+    Error::new(Code::PermissionDenied, message)
+        .with_hint("pilaster check says which of its tables are not classified")
+        .with_cause(error)
 }
 
 fn cancelled() -> Error {

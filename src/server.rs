@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Authenticator,
+    audit::AuditLog,
     error::{Error, Result},
     query::Service,
 };
@@ -56,6 +57,8 @@ pub struct HttpParts {
     pub service: Service,
     /// Who asks.
     pub access: Authenticator,
+    /// Where it is written down.
+    pub audit: Option<AuditLog>,
     /// The certificate, where HTTP is HTTPS.
     pub tls: Option<TlsFiles>,
     /// Snapshot runs.

@@ -31,8 +31,8 @@ use crate::error::{Code, Error, Result};
 
 pub use file::{DataFileWriter, FinishedFile};
 pub use manifest::{
-    Collation, Column, ColumnStatistics, ColumnType, DataFile, Digest, Fidelity, Manifest, RunId, SnapshotVersion,
-    SourceIdentity, Table, TableMode, TableName, Treatment,
+    Collation, Column, ColumnStatistics, ColumnType, DataFile, Digest, Fidelity, ForeignKey, Manifest, RunId,
+    SnapshotVersion, SourceIdentity, Table, TableMode, TableName, Treatment,
 };
 pub use parquet_footer::FileSummary;
 pub use prune::{PruneOptions, Pruned};

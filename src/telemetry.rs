@@ -40,6 +40,12 @@ pub const HTTP_SECONDS: &str = "pilaster_http_seconds";
 
 /// Lines of the access log that standard error did not take in time.
 pub const ACCESS_LINES_DROPPED_TOTAL: &str = "pilaster_access_lines_dropped_total";
+/// Rows that queries read from snapshots, before any condition.
+pub const ENGINE_ROWS_READ_TOTAL: &str = "pilaster_engine_rows_read_total";
+/// Bytes that they read for them.
+pub const ENGINE_BYTES_READ_TOTAL: &str = "pilaster_engine_bytes_read_total";
+/// Lines of the audit log that its file did not take.
+pub const AUDIT_LINES_LOST_TOTAL: &str = "pilaster_audit_lines_lost_total";
 /// The access log's target, for filters.
 const ACCESS: &str = "pilaster::access";
 
@@ -124,6 +130,9 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
     describe_counter!(SNAPSHOT_RUNS_TOTAL, "Snapshot runs by outcome");
     describe_histogram!(SNAPSHOT_RUN_SECONDS, Unit::Seconds, "How long snapshot runs took");
     describe_counter!(ACCESS_LINES_DROPPED_TOTAL, "Lines of the access log that standard error did not take in time");
+    describe_counter!(ENGINE_ROWS_READ_TOTAL, "Rows that queries read from snapshots, before any condition");
+    describe_counter!(ENGINE_BYTES_READ_TOTAL, Unit::Bytes, "Bytes that queries read from snapshots");
+    describe_counter!(AUDIT_LINES_LOST_TOTAL, "Lines of the audit log that its file did not take");
     describe_counter!(HTTP_REQUESTS_TOTAL, "HTTP requests by route, method and status");
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "From an HTTP request to the head of its reply");
     Ok(handle)
@@ -204,4 +213,14 @@ impl HttpMeter {
         self.total.increment(1);
         self.seconds.record(elapsed.as_secs_f64());
     }
+}
+/// A query has read so much.
+pub fn engine_read(rows: u64, bytes: u64) {
+    counter!(ENGINE_ROWS_READ_TOTAL).increment(rows);
+    counter!(ENGINE_BYTES_READ_TOTAL).increment(bytes);
+}
+
+/// A line of the audit log is lost.
+pub fn audit_line_lost() {
+    counter!(AUDIT_LINES_LOST_TOTAL).increment(1);
 }

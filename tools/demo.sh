@@ -296,7 +296,9 @@ prune_grace = "15m"
 
 [snapshot]
 timeout = "10m"
+
 CONF
+    cat data/demo/tables.toml >>"$FOLDER/pilaster.toml"
     say "Taking a snapshot …"
     "${PILASTER[@]}" snapshot
 }

@@ -6,9 +6,10 @@ use secrecy::ExposeSecret;
 
 use crate::{
     access::{AccessOptions, Authenticator, IssuerOptions, KeySource},
+    audit::AuditLog,
     cache::{Cache, CacheConfig, RedisConfig},
-    config::{self, Config, Verify, key_bytes, memory_limit},
-    engine::{EngineOptions, EngineRuntime},
+    config::{self, Config, TableAccess, Verify, key_bytes, memory_limit},
+    engine::{EngineOptions, EngineRuntime, TablePolicies, TablePolicy},
     error::{Code, Error, Result},
     postgres::{OutOfRange, SourceConfig},
     query::{AdmissionLimits, Library, Service, ServiceLimits, ServiceParts},
@@ -76,7 +77,11 @@ fn rules(table: &config::Table) -> ColumnRules {
         exclude: table.exclude_columns.clone(),
         include: table.include_columns.clone(),
         hash: table.hash_columns.clone(),
-        sort_by: table.sort_by.clone(),
+        // Another tenant's rows are skipped where a tenant's lie together.
+        sort_by: match &table.tenant {
+            Some(tenant) if table.sort_by.is_empty() => vec![tenant.clone()],
+            _ => table.sort_by.clone(),
+        },
         out_of_range: table.columns.iter().map(|(name, column)| (name.clone(), policy(column))).collect(),
     }
 }
@@ -112,7 +117,20 @@ pub(super) fn engine_runtime(config: &Config) -> Result<EngineRuntime> {
         spill_bytes: engine.spill.bytes(),
         spill_folder: engine.spill_folder.clone(),
         footer_cache_bytes: engine.footer_cache.len(),
+        policies: policies(config)?,
     })
+}
+
+/// Whose rows the tables hold.
+pub(super) fn policies(config: &Config) -> Result<TablePolicies> {
+    let policy = |table: &config::Table| match (&table.tenant, table.access) {
+        (Some(column), _) => Some(TablePolicy::Tenant(column.clone())),
+        (None, Some(TableAccess::Shared)) => Some(TablePolicy::Shared),
+        (None, Some(TableAccess::Denied)) => Some(TablePolicy::Denied),
+        (None, None) => None,
+    };
+    let said = config.tables.iter().filter_map(|(name, table)| Some((name, policy(table)?)));
+    said.map(|(name, policy)| Ok((table_name(name)?, policy))).collect()
 }
 
 fn cache(config: &Config) -> Result<Cache> {
@@ -157,6 +175,12 @@ pub(super) fn service(config: &Config, store: Store) -> Result<Service> {
         limits,
         tenant_type: tenant_type(config)?,
     }))
+}
+
+/// Where it is written down who asks what, if anywhere.
+pub(super) fn audit(config: &Config) -> Result<Option<AuditLog>> {
+    let file = config.audit.file.as_deref();
+    file.map(|file| AuditLog::open(file, config.audit.replay_file.as_deref())).transpose()
 }
 
 /// Whom to believe.

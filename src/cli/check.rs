@@ -1,15 +1,19 @@
 //! `pilaster check`
 
-use std::{fmt::Write as _, io::Write as _, process::ExitCode};
+mod tables;
+
+use std::{fmt::Write as _, io::Write as _, process::ExitCode, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 
 use super::build;
 use crate::{
+    access::Scope,
     config::Config,
     error::{Code, Error, Result},
     output::postgres_type_name,
     sql::differences::{Effect, Found, find, find_in},
+    store::TableName,
 };
 
 /// Where the lines below a query's first begin.
@@ -39,11 +43,23 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
         let text = std::fs::read_to_string(config.queries.folder.join(path)).unwrap_or_default();
         report.add(&path.display().to_string(), &text, &judge_unread(error, find_in(&text)));
     }
+    let policies = build::policies(&config)?;
+    // A product whose rows are nobody's has no tenants to refuse.
+    let has_tenants = policies.iter().next().is_some() || config.access.asks();
     for query in catalog.queries.values() {
-        let verdict = judge(service.describe(query).await, find(&query.sql));
+        let planned = service.describe(query, &Scope::All).await;
+        let read = planned.as_ref().map_or_else(|_| Vec::new(), |planned| planned.facts().tables.clone());
+        let verdict = judge(planned.map(|planned| Arc::clone(planned.schema())), find(&query.sql));
         report.add(&format!("{}/{}", query.dashboard, query.name), query.sql.text(), &verdict);
+        let hidden = tables::hidden(read.iter().map(|table| &table.name), engine.manifest(), &policies);
+        if has_tenants && !hidden.is_empty() {
+            report.refused_to_tenants(&hidden);
+        }
     }
     report.finish();
+    let of_tables = tables::tables(engine.manifest(), &policies, service.tenant_type());
+    report.text.push_str(&of_tables.lines);
+    report.broken += of_tables.broken;
     // A reader that stops reading has seen enough.
     drop(std::io::stdout().lock().write_all(report.text.as_bytes()));
     Ok(if report.fails() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -169,6 +185,11 @@ impl Report {
                 difference.mend,
             );
         }
+    }
+
+    fn refused_to_tenants(&mut self, hidden: &[&TableName]) {
+        let names: Vec<String> = hidden.iter().map(ToString::to_string).collect();
+        let _ = writeln!(self.text, "{INDENT}not for tenants, who do not see {}", names.join(", "));
     }
 
     fn finish(&mut self) {

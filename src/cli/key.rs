@@ -1,13 +1,21 @@
 //! `pilaster key`
 
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{
+    io::Write,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use secrecy::ExposeSecret;
 
-use super::arguments::{KeyArguments, KeyCommand, NewKeyArguments};
+use super::{
+    arguments::{KeyArguments, KeyCommand, NewKeyArguments},
+    build,
+};
 use crate::{
-    access::{KeyFile, KeyRecord, NewKey, Scope, TenantId},
+    access::{KeyFile, KeyRecord, NewKey, Principal, Scope, TenantId},
+    audit::{Ending, Record},
     config::{Config, parse_duration},
     error::{Code, Error, Result},
 };
@@ -18,18 +26,28 @@ pub(super) fn run(config: &Config, arguments: KeyArguments) -> Result<ExitCode> 
             .with_hint("set access.keys_file in pilaster.toml, or give --file")
     })?;
     let file = KeyFile::new(path);
+    let audit = build::audit(config)?;
+    let started = Instant::now();
+    let written = |event: &'static str, key: &KeyRecord| {
+        let Some(audit) = &audit else { return };
+        let subject = format!("{} for {}: {}, {}", key.id, key.name, key.role, scope_of(key));
+        let record = Record::new(event, &Principal::local()).about(&subject);
+        let ending = Ending { request_id: "", outcome: "ok", rows: None, bytes: 0, elapsed: started.elapsed() };
+        audit.write(&record, ending);
+    };
     match arguments.command {
-        KeyCommand::New(wish) => new(&file, wish)?,
+        KeyCommand::New(wish) => written("make_key", &new(&file, wish)?),
         KeyCommand::List => list(&file.read()?)?,
         KeyCommand::Revoke { id } => {
             let key = file.revoke(&id, Utc::now())?;
+            written("revoke_key", &key);
             write(&format!("{} of {} is revoked; servers refuse it within a second or two\n", key.id, key.name))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn new(file: &KeyFile, wish: NewKeyArguments) -> Result<()> {
+fn new(file: &KeyFile, wish: NewKeyArguments) -> Result<KeyRecord> {
     let now = Utc::now();
     let expires_at = wish.expires.as_deref().map(|text| end(text, now)).transpose()?;
     let scope = match wish.tenant {
@@ -46,7 +64,8 @@ fn new(file: &KeyFile, wish: NewKeyArguments) -> Result<()> {
         key.expires_at.map(|end| format!(", until {}", instant(end))).unwrap_or_default(),
         file.path().display()
     ));
-    write(&format!("{}\n", secret.expose_secret()))
+    write(&format!("{}\n", secret.expose_secret()))?;
+    Ok(key)
 }
 
 fn end(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>> {

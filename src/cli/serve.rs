@@ -30,6 +30,7 @@ pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<Exi
     let runner = if takes_runs { Some(runner::Runner::new(&config, store.clone())?) } else { None };
     let service = build::service(&config, store)?;
     let (access, tls) = (build::access(&config)?, build::tls(&config)?);
+    let audit = build::audit(&config)?;
     let listener = bind(config.server.listen).await?;
     let ops = match config.server.ops_listen {
         Some(address) => Some(bind(address).await?),
@@ -63,6 +64,7 @@ pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<Exi
     let parts = HttpParts {
         service: service.clone(),
         access,
+        audit,
         tls,
         runs,
         metrics,

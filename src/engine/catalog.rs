@@ -22,7 +22,7 @@ use datafusion::{
     },
 };
 
-use super::{Engine, derived::Derived, no_such_table, table::SnapshotTable};
+use super::{Engine, Shown, Sight, derived::Derived, no_such_table, table::SnapshotTable};
 use crate::sql::{Dialect, is_aggregate, is_window};
 
 /// Makes a logical plan of a statement whose parameters are `$1`, `$2`, … with these types.
@@ -32,6 +32,7 @@ pub(super) fn plan(
     dialect: &Dialect,
     statement: Statement,
     parameters: Vec<FieldRef>,
+    sight: Sight,
 ) -> Result<LogicalPlan> {
     let options = &state.config_options().sql_parser;
     let options = ParserOptions::new()
@@ -42,7 +43,7 @@ pub(super) fn plan(
         .with_default_null_ordering(NullOrdering::NullsMax);
     let time_zone: Arc<str> = state.config_options().execution.time_zone.as_deref().unwrap_or("UTC").into();
     let relations: [Arc<dyn RelationPlanner>; 1] = [Arc::new(Derived::new(dialect.typing()))];
-    let names = Names { engine, state, dialect, time_zone, relations };
+    let names = Names { engine, state, dialect, sight, time_zone, relations };
     let parameters = parameters.into_iter().map(Some).collect();
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters);
     SqlToRel::new_with_options(&names, options).sql_statement_to_plan_with_context(statement, &mut context)
@@ -79,6 +80,7 @@ struct Names<'a> {
     engine: &'a Engine,
     state: &'a SessionState,
     dialect: &'a Dialect,
+    sight: Sight,
     time_zone: Arc<str>,
     relations: [Arc<dyn RelationPlanner>; 1],
 }
@@ -87,10 +89,16 @@ impl ContextProvider for Names<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         let database = &self.engine.manifest().source.database;
         let known = name.catalog().is_none_or(|catalog| catalog == database);
-        match self.engine.resolve(name.schema(), name.table()).filter(|_| known) {
-            Some(table) => Ok(provider_as_source(table.in_time_zone(&self.time_zone))),
-            None => Err(DataFusionError::External(Box::new(no_such_table(self.engine, &name.to_string())))),
-        }
+        // What is hidden still hides what is behind it: a name means the same table for everybody.
+        let found = self.engine.resolve(name.schema(), name.table()).filter(|_| known);
+        let table = found.and_then(|found| match (self.sight, &found.shown) {
+            (Sight::Everything, _) | (_, Shown::Everything) => Some(Arc::clone(&found.table)),
+            (Sight::OneTenant, Shown::TheirRows(column)) => Some(Arc::new(found.table.of_one_tenant(column.clone()))),
+            (Sight::OneTenant, Shown::Nothing) => None,
+        });
+        let missing = || no_such_table(self.engine, self.sight, &name.to_string());
+        let table = table.ok_or_else(|| DataFusionError::External(Box::new(missing())))?;
+        Ok(provider_as_source(table.in_time_zone(&self.time_zone)))
     }
 
     fn get_table_function_source(&self, name: &str, arguments: Vec<Expr>) -> Result<Arc<dyn TableSource>> {

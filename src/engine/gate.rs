@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 
 use datafusion::{
-    common::{
-        Result as PlanResult,
-        tree_node::{TreeNode, TreeNodeRecursion},
-    },
+    common::tree_node::{TreeNode, TreeNodeRecursion},
     datasource::source_as_provider,
     execution::context::SQLOptions,
     logical_expr::{Expr, LogicalPlan, Volatility},
 };
 
-use super::{Engine, PlanFacts, table::SnapshotTable};
+use super::{Engine, PlanFacts, Shown, Sight, TableFact, failure::from_datafusion, table::SnapshotTable};
 use crate::error::{Code, Error, Result};
 
 /// Lets through plans that read tables of the snapshot, and nothing else.
@@ -66,18 +63,24 @@ pub(super) fn allow(plan: &LogicalPlan) -> Result<()> {
     forbidden.map_or(Ok(()), |node| Err(refused(&node)))
 }
 
-/// What the plan reads, and whether it asks the clock or chance.
-pub(super) fn facts(plan: &LogicalPlan, engine: &Engine) -> PlanResult<PlanFacts> {
+/// What the plan reads, and whether it asks the clock or chance. One for a tenant that reads what no tenant is shown is a fault of ours.
+pub(super) fn facts(plan: &LogicalPlan, engine: &Engine, sight: Sight) -> Result<PlanFacts> {
     let mut tables = BTreeMap::new();
+    let mut is_hidden = false;
     let mut asks_clock = false;
     let mut is_volatile = false;
-    plan.apply_with_subqueries(|node| {
+    let walked = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Ok(provider) = source_as_provider(&scan.source)
             && let Some(table) = provider.downcast_ref::<SnapshotTable>()
             && let Some(recorded) = engine.manifest().table(table.name())
         {
-            tables.insert(recorded.name.clone(), recorded.digest);
+            let column = table.tenant();
+            let is_shared = || engine.0.tables.get(table.name()).is_some_and(|known| known.shown == Shown::Everything);
+            is_hidden |= sight == Sight::OneTenant && column.is_none() && !is_shared();
+            let tenant_column = column.map(|column| column.name().to_owned());
+            let fact = TableFact { name: recorded.name.clone(), digest: recorded.digest, tenant_column };
+            tables.insert(recorded.name.clone(), fact);
         }
         node.apply_expressions(|expression| {
             expression.apply(|part| {
@@ -92,6 +95,10 @@ pub(super) fn facts(plan: &LogicalPlan, engine: &Engine) -> PlanResult<PlanFacts
                 Ok(TreeNodeRecursion::Continue)
             })
         })
-    })?;
-    Ok(PlanFacts { tables: tables.into_iter().collect(), asks_clock, is_volatile })
+    });
+    walked.map_err(|error| from_datafusion(error, None))?;
+    if is_hidden {
+        return Err(Error::internal("a tenant's plan reads a table whole"));
+    }
+    Ok(PlanFacts { tables: tables.into_values().collect(), asks_clock, is_volatile })
 }

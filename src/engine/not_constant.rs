@@ -1,6 +1,7 @@
 //! What does not stay the same. A column that has one value in every row of its input may have others after it: an outer join fills its
 //! side up with NULL, grouping sets leave it out, another branch of a union has a value of its own. The engine takes it for constant all
 //! the same, and leaves it out of an order; the branches of a union even tell each other which rows are not worth looking at.
+//! The least so far of an ordered window is taken for sorted, whatever NULLs it begins with.
 
 use std::{fmt, sync::Arc};
 
@@ -8,17 +9,24 @@ use datafusion::{
     common::{JoinType, Result, Statistics, tree_node::TreeNodeRecursion},
     config::ConfigOptions,
     execution::TaskContext,
-    physical_expr::EquivalenceProperties,
+    logical_expr::{Operator, SetMonotonicity},
+    physical_expr::{
+        EquivalenceProperties, split_conjunction,
+        window::{PlainAggregateWindowExpr, SlidingAggregateWindowExpr, WindowExpr},
+    },
     physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
         aggregates::AggregateExec,
         execution_plan::CardinalityEffect,
+        expressions::{BinaryExpr, Column, Literal},
+        filter::FilterExec,
         filter_pushdown::{ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation},
         joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec},
         replace_children_if_necessary,
         statistics::{ChildStats, StatisticsArgs},
         union::UnionExec,
+        windows::{BoundedWindowAggExec, WindowAggExec},
     },
 };
 
@@ -57,10 +65,41 @@ fn mended(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
         plan = replace_children_if_necessary(plan, sides)?;
     }
     let has_sets = |aggregate: &AggregateExec| aggregate.group_expr().has_grouping_set();
-    if plan.is::<UnionExec>() || plan.downcast_ref().is_some_and(has_sets) {
+    let is_mistaken = plan.is::<UnionExec>()
+        || plan.downcast_ref().is_some_and(has_sets)
+        || windows(&plan).iter().any(grows)
+        || plan.downcast_ref().is_some_and(equates_computed);
+    if is_mistaken {
         forget(&mut plan);
     }
     Ok(plan)
+}
+
+fn windows(plan: &Arc<dyn ExecutionPlan>) -> &[Arc<dyn WindowExpr>] {
+    let bounded = plan.downcast_ref::<BoundedWindowAggExec>().map(BoundedWindowAggExec::window_expr);
+    bounded.or_else(|| plan.downcast_ref::<WindowAggExec>().map(WindowAggExec::window_expr)).unwrap_or_default()
+}
+
+/// Whether the engine takes the function's values for sorted because what it looks at grows: without NULLs, that would be so.
+fn grows(window: &Arc<dyn WindowExpr>) -> bool {
+    let frame = window.get_window_frame();
+    let is_whole = frame.start_bound.is_unbounded() && frame.end_bound.is_unbounded();
+    let of_frame = window.as_any().downcast_ref().map(PlainAggregateWindowExpr::get_aggregate_expr);
+    let of_sliding = || window.as_any().downcast_ref().map(SlidingAggregateWindowExpr::get_aggregate_expr);
+    let aggregate = of_frame.or_else(of_sliding);
+    !is_whole && aggregate.is_some_and(|aggregate| aggregate.set_monotonicity() != SetMonotonicity::NotMonotonic)
+}
+
+/// Whether a column is said to be what is computed of it, which stands for it from then on where the engine looks for the column.
+fn equates_computed(filter: &FilterExec) -> bool {
+    split_conjunction(filter.predicate()).into_iter().any(|condition| {
+        condition.downcast_ref::<BinaryExpr>().is_some_and(|condition| {
+            let sides = [condition.left(), condition.right()];
+            *condition.op() == Operator::Eq
+                && !sides.iter().any(|side| side.is::<Literal>())
+                && !sides.iter().all(|side| side.is::<Column>())
+        })
+    })
 }
 
 fn join_type(plan: &Arc<dyn ExecutionPlan>) -> Option<JoinType> {

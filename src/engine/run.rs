@@ -9,6 +9,7 @@ use arrow::{
     util::display::FormatOptions,
 };
 use datafusion::{
+    datasource::source::DataSourceExec,
     execution::SessionState,
     logical_expr::LogicalPlan,
     physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream},
@@ -21,6 +22,7 @@ use tokio::{
 
 use super::{
     EngineRuntime,
+    barrier::Check,
     failure::from_datafusion,
     guard::guarded,
     guard_plan::guarded_plan,
@@ -29,6 +31,7 @@ use super::{
 use crate::{
     error::{Code, Error, Result},
     sql::CHAR_LENGTH_KEY,
+    telemetry,
 };
 
 /// How many batches wait between the engine and whoever reads: enough to overlap, little enough to bound memory.
@@ -91,6 +94,7 @@ pub(super) async fn start<F>(
     runtime: &EngineRuntime,
     schema: SchemaRef,
     make: F,
+    check: Option<Check>,
     deadline: Instant,
 ) -> Result<Execution>
 where
@@ -100,9 +104,9 @@ where
     let interrupt = Interrupt::new(deadline);
     let noticed = Arc::clone(&interrupt);
     let task = runtime.spawn(async move {
-        let last = match pump(make, &schema, deadline, &noticed, &sender).await {
+        let last = match pump(make, &schema, check.as_ref(), deadline, &noticed, &sender).await {
             Ok(()) => Message::Done,
-            Err(error) => Message::Failed(error),
+            Err(error) => Message::Failed(error.while_running()),
         };
         // Nobody listening any more is no fault.
         drop(sender.send(last).await);
@@ -133,6 +137,7 @@ async fn next(receiver: &mut mpsc::Receiver<Message>, deadline: Instant) -> Resu
 async fn pump<F>(
     make: F,
     planned: &SchemaRef,
+    check: Option<&Check>,
     deadline: Instant,
     interrupt: &Arc<Interrupt>,
     sender: &mpsc::Sender<Message>,
@@ -153,6 +158,10 @@ where
     drop(plan);
     let physical = guarded(physical).map_err(|error| from_datafusion(error, None))?;
     let physical = interruptible(physical, interrupt).map_err(|error| from_datafusion(error, None))?;
+    if let Some(check) = check {
+        check.verify(&physical).map_err(|error| from_datafusion(error, None))?;
+    }
+    let _counted = Counted(Arc::clone(&physical));
     let mut batches: SendableRecordBatchStream =
         execute_stream(physical, state.task_ctx()).map_err(|error| from_datafusion(error, None))?;
     let send = |message| async { sender.send(message).await.map_err(|_| cancelled()) };
@@ -170,6 +179,25 @@ where
             None => return Ok(()),
         }
     }
+}
+
+/// A plan that runs; what it has read is counted when it ends, however it does.
+struct Counted(Arc<dyn ExecutionPlan>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let (mut rows, mut bytes) = (0, 0);
+        count_read(&self.0, &mut rows, &mut bytes);
+        telemetry::engine_read(rows, bytes);
+    }
+}
+
+fn count_read(plan: &Arc<dyn ExecutionPlan>, rows: &mut u64, bytes: &mut u64) {
+    if let Some(metrics) = plan.metrics().filter(|_| plan.is::<DataSourceExec>()) {
+        *rows += metrics.output_rows().unwrap_or(0) as u64;
+        *bytes += metrics.sum_by_name("bytes_scanned").map_or(0, |value| value.as_usize()) as u64;
+    }
+    plan.children().into_iter().for_each(|child| count_read(child, rows, bytes));
 }
 
 /// What was planned; a column may be NULL if either says so.

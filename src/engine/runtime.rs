@@ -16,7 +16,7 @@ use datafusion::{
 };
 use tokio::{runtime::Runtime, task::JoinHandle};
 
-use super::rules;
+use super::{TablePolicies, rules};
 use crate::{
     error::{Code, Error, Result},
     sql::install_functions,
@@ -41,6 +41,8 @@ pub struct EngineOptions {
     pub spill_folder: Option<PathBuf>,
     /// Parquet footers kept in memory.
     pub footer_cache_bytes: usize,
+    /// Whose rows the tables hold.
+    pub policies: TablePolicies,
 }
 
 /// The shared part. Cheap to clone; the threads end when the last clone is dropped.
@@ -51,6 +53,7 @@ pub struct EngineRuntime(Arc<Inner>);
 struct Inner {
     environment: Arc<RuntimeEnv>,
     prototype: SessionState,
+    policies: TablePolicies,
     threads: Threads,
 }
 
@@ -101,11 +104,17 @@ impl EngineRuntime {
             })?;
         let prototype = prototype(Arc::clone(&environment), threads)
             .map_err(|error| Error::internal("the engine's functions cannot be set up").with_cause(error))?;
-        Ok(Self(Arc::new(Inner { environment, prototype, threads: Threads(Some(runtime)) })))
+        let policies = options.policies.clone();
+        Ok(Self(Arc::new(Inner { environment, prototype, policies, threads: Threads(Some(runtime)) })))
     }
 
     pub(super) fn environment(&self) -> &Arc<RuntimeEnv> {
         &self.0.environment
+    }
+
+    /// Whose rows the tables hold.
+    pub(super) fn policies(&self) -> &TablePolicies {
+        &self.0.policies
     }
 
     /// Makes the store's files readable under its own URL.

@@ -1,6 +1,6 @@
 //! One table of a snapshot, planned from the manifest alone: files, statistics and order are known without asking the store.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{cmp::Ordering, collections::HashMap, fmt, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, StringArray},
@@ -12,7 +12,7 @@ use datafusion::{
     catalog::{Session, TableProvider},
     common::{
         ColumnStatistics, Constraint, Constraints, DataFusionError, Result as PlanResult, ScalarValue, Statistics,
-        stats::Precision,
+        internal_err, stats::Precision,
     },
     config::TableParquetOptions,
     datasource::{
@@ -34,7 +34,13 @@ use datafusion::{
 };
 use parquet::{arrow::arrow_reader::ArrowReaderOptions, file::metadata::PageIndexPolicy};
 
-use super::{EngineRuntime, interval, runtime::store_url};
+use super::{
+    EngineRuntime,
+    barrier::{self, TenantBarrierExec},
+    interval,
+    runtime::store_url,
+    tenancy::{OneTenant, TenantColumn},
+};
 use crate::{
     error::{Code, Error, Result},
     sql::{CHAR_LENGTH_KEY, COLLATION_KEY, PG_TYPE_KEY, array_column},
@@ -42,6 +48,7 @@ use crate::{
 };
 
 /// What queries see of a table.
+#[derive(Clone)]
 pub(super) struct SnapshotTable {
     name: TableName,
     /// As queries see it: intervals are intervals.
@@ -56,6 +63,8 @@ pub(super) struct SnapshotTable {
     readers: Arc<CachedParquetFileReaderFactory>,
     /// For each column, what makes the values that queries see of those that the files hold.
     conversions: Vec<Option<Arc<ScalarUDF>>>,
+    /// Set where one tenant looks: whose rows they are, of which others' stay behind a barrier.
+    tenant: Option<TenantColumn>,
 }
 
 impl SnapshotTable {
@@ -111,27 +120,28 @@ impl SnapshotTable {
             url: store_url(store),
             readers: Arc::new(CachedParquetFileReaderFactory::new(objects, footers)),
             conversions,
+            tenant: None,
         })
     }
 
     /// The table without its primary key. The engine takes rows for unique by it even where they have been multiplied, so that only the
     /// planner, which lets a table's columns through where its key is grouped by, is to know of it.
     pub(super) fn without_key(&self) -> Self {
-        Self {
-            name: self.name.clone(),
-            schema: Arc::clone(&self.schema),
-            stored: self.stored.clone(),
-            statistics: self.statistics.clone(),
-            constraints: Constraints::default(),
-            files: Arc::clone(&self.files),
-            url: self.url.clone(),
-            readers: Arc::clone(&self.readers),
-            conversions: self.conversions.clone(),
-        }
+        Self { constraints: Constraints::default(), ..self.clone() }
+    }
+
+    /// The table as one tenant sees it. Which one, the session says that scans it.
+    pub(super) fn of_one_tenant(&self, column: TenantColumn) -> Self {
+        Self { tenant: Some(column), ..self.clone() }
     }
 
     pub(super) fn name(&self) -> &TableName {
         &self.name
+    }
+
+    /// The column that says whose a row is, where one tenant looks.
+    pub(super) fn tenant(&self) -> Option<&TenantColumn> {
+        self.tenant.as_ref()
     }
 
     /// The table as a session of `zone` sees it: its instants are cut into days, and written, there. The bytes are the same.
@@ -159,15 +169,10 @@ impl SnapshotTable {
             }
         }
         Arc::new(Self {
-            name: self.name.clone(),
             schema: there(&self.schema),
             stored: TableSchema::builder(there(self.stored.file_schema())).build(),
             statistics,
-            constraints: self.constraints.clone(),
-            files: Arc::clone(&self.files),
-            url: self.url.clone(),
-            readers: Arc::clone(&self.readers),
-            conversions: self.conversions.clone(),
+            ..Self::clone(self)
         })
     }
 
@@ -188,14 +193,61 @@ impl SnapshotTable {
         Ok(())
     }
 
-    /// Every file whole, spread over the partitions; the library splits them further by row group.
-    fn groups(&self, partitions: usize) -> Vec<FileGroup> {
-        let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions.clamp(1, self.files.len().max(1))];
-        let count = groups.len();
-        for (index, file) in self.files.iter().enumerate() {
-            groups[index % count].push(file.clone());
+    /// The columns in the files.
+    fn read(&self, state: &dyn Session, scan: Scan<'_>) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        if scan.files.is_empty() {
+            let schema = self.stored.file_schema().project(scan.projection)?;
+            return Ok(Arc::new(EmptyExec::new(Arc::new(schema))));
         }
-        groups.into_iter().map(FileGroup::new).collect()
+        let options =
+            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
+        let mut source = ParquetSource::new(self.stored.clone())
+            .with_table_parquet_options(options)
+            .with_parquet_file_reader_factory(Arc::clone(&self.readers) as _);
+        if let Some(condition) = scan.condition {
+            source = source.with_predicate(condition);
+        }
+        let config = FileScanConfigBuilder::new(self.url.clone(), Arc::new(source))
+            .with_file_groups(groups(scan.files, state.config().target_partitions()))
+            .with_statistics(scan.statistics)
+            .with_projection_indices(Some(scan.projection.to_vec()))?
+            .with_limit(scan.limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    /// The columns of one tenant's rows. Statistics and limits are of all rows, and are not used.
+    fn read_of_tenant(
+        &self,
+        state: &dyn Session,
+        column: &TenantColumn,
+        projection: &[usize],
+        filters: &[Expr],
+    ) -> PlanResult<Arc<dyn ExecutionPlan>> {
+        let Some(tenant) = state.config().get_extension::<OneTenant>() else {
+            return internal_err!("the rows of table {} are asked for by no tenant", self.name);
+        };
+        let value = column.value(&tenant.0).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let Some(value) = value else {
+            return Ok(Arc::new(EmptyExec::new(Arc::new(self.stored.file_schema().project(projection)?))));
+        };
+        let mut read = projection.to_vec();
+        let place = projection.iter().position(|index| *index == column.index).unwrap_or_else(|| {
+            read.push(column.index);
+            read.len() - 1
+        });
+        let files: Vec<PartitionedFile> =
+            self.files.iter().filter(|file| may_hold(file, column.index, &value)).cloned().collect();
+        let schema = self.stored.file_schema();
+        let scan = Scan {
+            files: &files,
+            projection: &read,
+            condition: Some(barrier::condition(schema, column.index, &value, filters)),
+            statistics: Statistics::new_unknown(schema),
+            limit: None,
+        };
+        let rows = self.read(state, scan)?;
+        Ok(Arc::new(TenantBarrierExec::new(rows, place, tenant.0.clone(), value, projection.len())?))
     }
 
     /// Makes what queries see of what the files hold, above the scan; only where the query asks for such a column.
@@ -244,26 +296,20 @@ impl TableProvider for SnapshotTable {
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> PlanResult<Arc<dyn ExecutionPlan>> {
         let all = || (0..self.schema.fields().len()).collect::<Vec<_>>();
         let projection = projection.cloned().unwrap_or_else(all);
-        if self.files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&projection)?))));
-        }
-        let options =
-            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
-        let source = ParquetSource::new(self.stored.clone())
-            .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::clone(&self.readers) as _);
-        let config = FileScanConfigBuilder::new(self.url.clone(), Arc::new(source))
-            .with_file_groups(self.groups(state.config().target_partitions()))
-            .with_statistics(self.statistics.clone())
-            .with_projection_indices(Some(projection.clone()))?
-            .with_limit(limit)
-            .build();
-        self.converted(DataSourceExec::from_data_source(config), &projection)
+        let rows = match &self.tenant {
+            Some(column) => self.read_of_tenant(state, column, &projection, filters)?,
+            None => {
+                let statistics = self.statistics.clone();
+                let (files, projection) = (&self.files, &projection);
+                self.read(state, Scan { files, projection, condition: None, statistics, limit })?
+            }
+        };
+        self.converted(rows, &projection)
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> PlanResult<Vec<TableProviderFilterPushDown>> {
@@ -272,8 +318,40 @@ impl TableProvider for SnapshotTable {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        Some(self.statistics.clone())
+        self.tenant.is_none().then(|| self.statistics.clone())
     }
+}
+
+/// What of a table's files is read.
+struct Scan<'a> {
+    files: &'a [PartitionedFile],
+    projection: &'a [usize],
+    /// Skips files, row groups and pages; rows that it does not hold for may be among the others.
+    condition: Option<Arc<dyn PhysicalExpr>>,
+    statistics: Statistics,
+    limit: Option<usize>,
+}
+
+/// Every file whole, spread over the partitions; the library splits them further by row group.
+fn groups(files: &[PartitionedFile], partitions: usize) -> Vec<FileGroup> {
+    let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions.clamp(1, files.len().max(1))];
+    let count = groups.len();
+    for (index, file) in files.iter().enumerate() {
+        groups[index % count].push(file.clone());
+    }
+    groups.into_iter().map(FileGroup::new).collect()
+}
+
+/// Whether the value is within the bounds of the file's column.
+fn may_hold(file: &PartitionedFile, column: usize, value: &ScalarValue) -> bool {
+    let known = file.statistics.as_ref().and_then(|statistics| statistics.column_statistics.get(column));
+    let (min, max) = match known {
+        Some(known) => (known.min_value.get_value(), known.max_value.get_value()),
+        None => (None, None),
+    };
+    let is_below = min.is_some_and(|min| value.partial_cmp(min) == Some(Ordering::Less));
+    let is_above = max.is_some_and(|max| value.partial_cmp(max) == Some(Ordering::Greater));
+    !is_below && !is_above
 }
 
 impl fmt::Debug for SnapshotTable {

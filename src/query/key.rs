@@ -6,27 +6,31 @@ use super::Bound;
 use crate::{
     access::Scope,
     cache::Key,
-    engine::{Engine, Prepared},
+    engine::{Engine, PlanContext, Prepared, Sight},
     sql::ReadOnlySql,
 };
 
 /// Results of another build are not ours: a mended function must not be hidden by a reply that was computed before. Count it up with
 /// every change of what a statement means.
-const BUILD: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), " reply format 12");
+const BUILD: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), " reply format 13");
 
-/// The identity of a plan: engine, statement, types and time zone.
+/// The identity of a plan: engine, statement, types, time zone, and whether it is for one tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct PlanKey([u8; 32]);
 
 impl PlanKey {
-    pub(super) fn new(engine: &Engine, sql: &ReadOnlySql, types: &[DataType], time_zone: &str) -> Self {
+    pub(super) fn new(engine: &Engine, sql: &ReadOnlySql, types: &[DataType], context: &PlanContext) -> Self {
         let mut parts = Parts::new("plan");
         parts.add(engine.manifest().run_id.to_string().as_bytes());
         parts.add(sql.text().as_bytes());
         for data_type in types {
             parts.add(data_type.to_string().as_bytes());
         }
-        parts.add(time_zone.as_bytes());
+        parts.add(context.time_zone.as_bytes());
+        parts.add(match context.sight {
+            Sight::Everything => b"everything",
+            Sight::OneTenant => b"one tenant",
+        });
         Self(parts.finish())
     }
 }
@@ -49,10 +53,12 @@ pub(super) fn of(prepared: &Prepared, sql: &ReadOnlySql, bound: &Bound, scope: &
         }
     }
     parts.add(&(facts.tables.len() as u64).to_le_bytes());
-    for (name, digest) in &facts.tables {
-        parts.add(name.schema.as_bytes());
-        parts.add(name.table.as_bytes());
-        parts.add(digest.as_bytes());
+    for table in &facts.tables {
+        parts.add(table.name.schema.as_bytes());
+        parts.add(table.name.table.as_bytes());
+        parts.add(table.digest.as_bytes());
+        // Whose rows they are said to be: an empty name is no column's.
+        parts.add(table.tenant_column.as_deref().unwrap_or_default().as_bytes());
     }
     for (kind, value) in &bound.0 {
         // Typed literals are unambiguous: NULL is not 'NULL', and a list is not its elements.

@@ -72,6 +72,20 @@ impl RawParameters {
         Ok(all)
     }
 
+    /// As they were given: a list where a name was given several times.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let one = |value: &RawValue| match value {
+            RawValue::Text(text) => Value::String(text.clone()),
+            RawValue::Json(value) => value.clone(),
+        };
+        let of = |values: &Vec<RawValue>| match values.as_slice() {
+            [single] => one(single),
+            several => Value::Array(several.iter().map(one).collect()),
+        };
+        Value::Object(self.0.iter().map(|(name, values)| (name.clone(), of(values))).collect())
+    }
+
     /// The names that were given.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)

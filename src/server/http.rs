@@ -6,6 +6,7 @@ mod catalogue;
 mod dashboards;
 mod embed;
 mod executions;
+mod logged;
 mod negotiation;
 mod openapi;
 mod ops;
@@ -40,6 +41,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use super::{HttpParts, Runs};
 use crate::{
     access::Authenticator,
+    audit::AuditLog,
     error::{Code, Error, Result},
     query::Service,
 };
@@ -50,6 +52,7 @@ type App = Arc<Shared>;
 struct Shared {
     service: Service,
     access: Authenticator,
+    audit: Option<AuditLog>,
     runs: Runs,
     metrics: PrometheusHandle,
     stopping: Arc<AtomicBool>,
@@ -97,6 +100,7 @@ pub(super) fn routers(parts: HttpParts, stopping: Arc<AtomicBool>, apart: bool) 
     let app = Arc::new(Shared {
         service: parts.service,
         access: parts.access,
+        audit: parts.audit,
         runs: parts.runs,
         metrics: parts.metrics,
         stopping,

@@ -9,7 +9,7 @@ use crate::{
         self, ColumnDefinition, ColumnPlan, Kind, NumericWidth, OutOfRange, PlannedKind, TableDefinition, plan_column,
         quote_ident,
     },
-    store::{self, ColumnType, Fidelity, Manifest, TableName, Treatment},
+    store::{self, ColumnType, Fidelity, ForeignKey, Manifest, TableName, Treatment},
 };
 
 /// Parts of names that secrets have. A column of text or bytes with one is left out unless a setting names it.
@@ -61,6 +61,7 @@ pub(super) struct TablePlan {
     pub(super) excluded: Vec<String>,
     pub(super) omitted: Vec<OmittedColumn>,
     pub(super) primary_key: Vec<String>,
+    pub(super) foreign_keys: Vec<ForeignKey>,
     pub(super) sort_by: Vec<String>,
 }
 
@@ -262,8 +263,14 @@ async fn plan_table(
         excluded,
         omitted,
         primary_key,
+        foreign_keys: table.foreign_keys.iter().map(foreign_key).collect(),
         sort_by: rules.sort_by.clone(),
     })
+}
+
+fn foreign_key(key: &postgres::ForeignKey) -> ForeignKey {
+    let (columns, referenced) = (key.columns.clone(), key.referenced.clone());
+    ForeignKey { columns, table: store_name(&key.table), referenced }
 }
 
 fn out_of_range(rules: &ColumnRules, column: &ColumnDefinition) -> OutOfRange {

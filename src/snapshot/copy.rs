@@ -262,6 +262,7 @@ fn assemble(plans: Vec<TablePlan>, mut parts: Vec<Part>) -> Result<Copied> {
             columns,
             excluded_columns: plan.excluded,
             primary_key: plan.primary_key,
+            foreign_keys: plan.foreign_keys,
             mode: TableMode::Full,
             cursor: None,
             sort_order: plan.sort_by,

@@ -61,17 +61,17 @@ impl Alike<'_> {
     /// Where an expression compares rows.
     fn expressions(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let schema = match &node {
-            LogicalPlan::TableScan(_) | LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
-                return Ok(Transformed::no(node));
-            }
+            LogicalPlan::TableScan(_) | LogicalPlan::EmptyRelation(_) => return Ok(Transformed::no(node)),
             LogicalPlan::Sort(sort) => Arc::clone(sort.input.schema()),
             _ => Arc::new(merge_schema(&node.inputs())),
         };
+        // Values have no names.
+        let is_values = matches!(node, LogicalPlan::Values(_));
         let names = NamePreserver::new(&node);
         node.map_expressions(|expression| {
             let name = names.save(&expression);
             let made = expression.transform_up(|inner| self.expression(inner, &schema))?;
-            Ok(if made.transformed { made.update_data(|made| name.restore(made)) } else { made })
+            Ok(if made.transformed && !is_values { made.update_data(|made| name.restore(made)) } else { made })
         })
     }
 

@@ -65,14 +65,13 @@ impl Order {
 
     fn node(&self, node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let schema = match &node {
-            LogicalPlan::TableScan(_) | LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => {
-                return Ok(Transformed::no(node));
-            }
+            LogicalPlan::TableScan(_) | LogicalPlan::EmptyRelation(_) => return Ok(Transformed::no(node)),
             LogicalPlan::Sort(sort) => Arc::clone(sort.input.schema()),
             _ => Arc::new(merge_schema(&node.inputs())),
         };
         let node = self.distinct_on(node)?;
         let is_sort = matches!(node, LogicalPlan::Sort(_));
+        let is_values = matches!(node, LogicalPlan::Values(_));
         let names = NamePreserver::new(&node);
         node.map_expressions(|expression| {
             if is_sort {
@@ -84,7 +83,9 @@ impl Order {
             }
             let name = names.save(&expression);
             let made = expression.transform_up(|inner| self.expression(inner, &schema))?;
-            Ok(if made.transformed { made.update_data(|made| name.restore(made)) } else { made })
+            // Values have no names.
+            let is_named = made.transformed && !is_values;
+            Ok(if is_named { made.update_data(|made| name.restore(made)) } else { made })
         })
     }
 
@@ -127,13 +128,9 @@ impl Order {
                 let Between { expr, negated, low, high } = between;
                 let [first, low] = keys.unwrap_or_else(|| [(*expr).clone(), *low]);
                 let [second, high] = higher.unwrap_or([*expr, *high]);
-                // Each side has a collation of its own.
-                Ok(Transformed::yes(if first == second {
-                    Expr::Between(Between::new(Box::new(first), negated, Box::new(low), Box::new(high)))
-                } else {
-                    let within = first.gt_eq(low).and(second.lt_eq(high));
-                    if negated { Expr::Not(Box::new(within)) } else { within }
-                }))
+                // Each side has a collation of its own, and one end may be NULL where the other decides.
+                let within = first.gt_eq(low).and(second.lt_eq(high));
+                Ok(Transformed::yes(if negated { Expr::Not(Box::new(within)) } else { within }))
             }
             Expr::AggregateFunction(function) if function.params.distinct && function.func.name() == "array_agg" => {
                 self.distinct(function, schema).map(Transformed::yes)

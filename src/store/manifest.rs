@@ -72,6 +72,9 @@ pub struct Table {
     pub excluded_columns: Vec<String>,
     /// The primary key's columns, in order; empty where there is none, or one of them is excluded.
     pub primary_key: Vec<String>,
+    /// What of it points to other tables, excluded ones too.
+    #[serde(default)]
+    pub foreign_keys: Vec<ForeignKey>,
     /// How it was copied.
     pub mode: TableMode,
     /// How far an incremental copy has come; none for a full one.
@@ -84,6 +87,17 @@ pub struct Table {
     pub row_count: u64,
     /// Of the columns' definitions and the files' hashes: equal digests are equal tables.
     pub digest: Digest,
+}
+
+/// Columns that hold another table's keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignKey {
+    /// Of this table.
+    pub columns: Vec<String>,
+    /// The other.
+    pub table: TableName,
+    /// Its columns, in the same order.
+    pub referenced: Vec<String>,
 }
 
 /// How a table was copied.

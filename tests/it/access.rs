@@ -194,9 +194,7 @@ async fn a_tenants_key_is_that_tenants_alone() {
     let refused = [
         server.get(MRR).header("Pilaster-Tenant", "4"),
         server.get(MRR).header("Pilaster-Tenant", "3"),
-        server.get("/v1/tables"),
         server.get("/v1/snapshots"),
-        server.sql("SELECT count(*) FROM invoices"),
     ];
     for request in refused {
         Reply::of(request.bearer_auth(&tenant)).await.problem(403, "permission_denied");

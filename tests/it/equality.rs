@@ -31,6 +31,8 @@ impl Server {
                 &address.to_string(),
                 "--store",
                 store.to_str().unwrap(),
+                "--config",
+                "data/demo/tables.toml",
             ])
             .stderr(Stdio::null())
             .spawn()

@@ -5,6 +5,7 @@
 
 mod access;
 mod access_tokens;
+mod audit;
 mod cache;
 mod cache_redis;
 mod check;
@@ -22,6 +23,7 @@ mod postgres_connect;
 mod postgres_inspect;
 mod postgres_speed;
 mod postgres_types;
+mod sandbox;
 mod slt;
 mod snapshot;
 mod snapshot_crash;
@@ -36,5 +38,7 @@ mod support_redis;
 mod support_server;
 mod support_snapshot;
 mod support_tpch;
+mod tenancy;
+mod tenancy_fuzz;
 mod tidy;
 mod tpch;

@@ -141,7 +141,16 @@ pub(crate) async fn on_postgres(client: &Client, sql: &str) -> Result<Rows, Stri
 
 /// Names and types as JSON has them, values as CSV spells them, which is Postgres's way.
 pub(crate) async fn on_engine(server: &Server, sql: &str) -> Result<Rows, (String, String)> {
-    let Ok(reply) = Reply::try_of(server.sql(sql)).await else {
+    on_engine_as(server, None, sql).await
+}
+
+/// The same for one tenant.
+pub(crate) async fn on_engine_as(server: &Server, tenant: Option<&str>, sql: &str) -> Result<Rows, (String, String)> {
+    let request = || match tenant {
+        Some(tenant) => server.sql(sql).header("Pilaster-Tenant", tenant),
+        None => server.sql(sql),
+    };
+    let Ok(reply) = Reply::try_of(request()).await else {
         return Err((String::new(), "the reply was cut".to_owned()));
     };
     if reply.status != 200 {
@@ -150,7 +159,7 @@ pub(crate) async fn on_engine(server: &Server, sql: &str) -> Result<Rows, (Strin
         return Err((state, format!("{} {}", problem["code"].as_str().unwrap_or_default(), problem["message"])));
     }
     let columns = Rows::columns_of(&reply.json());
-    let csv = Reply::try_of(server.sql(sql).query(&[("format", "csv")])).await;
+    let csv = Reply::try_of(request().query(&[("format", "csv")])).await;
     let csv = csv.unwrap_or_else(|error| panic!("{error}: {sql}: {}", server.log())).ok();
     Ok(Rows { columns, rows: from_csv(&csv.text()) })
 }
@@ -164,8 +173,10 @@ pub(crate) fn sort_rows(rows: &mut Rows, types: &str) {
         let number = |text: &String| text.parse().map_or(text.clone(), |number: f64| format!("{:.7e}", number + 0.0));
         let rounded: Vec<_> = noisy.iter().map(|(value, _)| value.as_ref().map(number)).collect();
         let shortest = |text: String| if text.contains('.') { text.trim_end_matches('0').to_owned() } else { text };
+        let nearly = |text: &String| text.parse().map_or(text.clone(), |number: f64| format!("{:.11e}", number + 0.0));
+        let near: Vec<_> = noisy.iter().map(|(value, _)| value.as_ref().map(nearly)).collect();
         let numerics = noisy.into_iter().filter(|(_, kind)| *kind == 'N').map(|(value, _)| value.map(shortest));
-        (exact, rounded, numerics.collect::<Vec<_>>())
+        (exact, rounded, numerics.collect::<Vec<_>>(), near)
     });
 }
 

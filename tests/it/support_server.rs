@@ -68,9 +68,11 @@ impl Settings {
         self
     }
 
-    /// What `pilaster.toml` says; it is read from the working folder.
+    /// What `pilaster.toml` says besides what it says already; it is read from the working folder.
     pub(crate) fn config(self, toml: &str) -> Self {
-        std::fs::write(self.home.path().join("pilaster.toml"), toml).unwrap();
+        let path = self.home.path().join("pilaster.toml");
+        let before = std::fs::read_to_string(&path).unwrap_or_default();
+        std::fs::write(path, format!("{toml}\n{before}")).unwrap();
         self
     }
 
@@ -186,6 +188,11 @@ impl Server {
     /// What it wrote to its log.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal by name, such as `TERM`.
@@ -344,7 +351,10 @@ impl Demo {
             .unwrap();
         assert!(loaded.success(), "the demo's data cannot be loaded");
         let store = tempfile::Builder::new().prefix("pilaster-store-").tempdir().unwrap();
-        take_snapshot(&url, store.path());
+        run(pilaster(&["snapshot", "--postgres", &url, "--store"])
+            .arg(store.path())
+            .arg("--config")
+            .arg(root.join("tables.toml")));
         Self { url, store, _postgres: postgres }
     }
 
@@ -353,9 +363,10 @@ impl Demo {
         &self.url
     }
 
-    /// A server of its one snapshot, with the repository's named queries.
+    /// A server of its one snapshot, with the repository's named queries, that knows whose rows the tables hold.
     pub(crate) fn server(self: &Arc<Self>) -> Settings {
-        let settings = Settings::replica(self.store.path()).queries(&named_queries());
+        let tables = include_str!("../../data/demo/tables.toml");
+        let settings = Settings::replica(self.store.path()).queries(&named_queries()).config(tables);
         Settings { demo: Some(Arc::clone(self)), ..settings }
     }
 }

@@ -9,11 +9,13 @@ use std::{
 /// Which rooms a room may know, besides `error` and `config`, which all know. Whoever adds an arrow thinks about it here.
 const ARROWS: &[(&str, &[&str])] = &[
     ("access", &[]),
+    ("audit", &["access", "telemetry"]),
     ("cache", &[]),
     (
         "cli",
         &[
             "access",
+            "audit",
             "cache",
             "engine",
             "output",
@@ -27,12 +29,12 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("config", &[]),
-    ("engine", &["sql", "store"]),
+    ("engine", &["access", "sql", "store", "telemetry"]),
     ("error", &[]),
     ("output", &["sql"]),
     ("postgres", &[]),
-    ("query", &["access", "cache", "engine", "sql", "store", "telemetry"]),
-    ("server", &["access", "cache", "output", "query", "sql", "store", "telemetry"]),
+    ("query", &["access", "audit", "cache", "engine", "sql", "store", "telemetry"]),
+    ("server", &["access", "audit", "cache", "output", "query", "sql", "store", "telemetry"]),
     ("snapshot", &["postgres", "store"]),
     ("sql", &[]),
     ("store", &[]),

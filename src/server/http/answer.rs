@@ -1,22 +1,25 @@
 //! From a request to its reply: ask the one door, say where the rows come from, send them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::RecordBatch;
 use axum::{
     body::Body as HttpBody,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use chrono::SecondsFormat;
+use futures::{StreamExt, TryStreamExt};
 
 use super::{
     App, body,
+    logged::Logged,
     negotiation::{Encoding, Wishes},
     problem::Failure,
-    request::Logged,
     shortcut::Meaning,
 };
 use crate::{
     cache::Key,
-    error::Result,
     output::{Format, Numbers, StreamEncoder},
     query::{Body, CacheOutcome, Provenance, Request, Target},
 };
@@ -31,13 +34,31 @@ pub(super) const HIT_IN_MEMORY: &str = "Pilaster; hit; detail=memory";
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 const VARY: HeaderValue = HeaderValue::from_static("accept, accept-encoding, pilaster-tenant, authorization, origin");
 
-/// Answers one query.
+/// Answers one query, and says of it what an audit keeps.
 pub(super) async fn answer(
     app: &App,
     request: Request,
     wishes: &Wishes,
     headers: &HeaderMap,
-) -> std::result::Result<Response, Failure> {
+) -> Result<Response, Failure> {
+    let record = app.audit.as_ref().map(|audit| request.record(audit));
+    let mut response = match answered(app, request, wishes, headers).await {
+        Ok(response) => response,
+        Err(failure) => failure.into_response(),
+    };
+    if let Some(record) = record {
+        let mut logged = response.extensions_mut().remove::<Logged>().unwrap_or_default();
+        let (cache, snapshot) = (logged.cache, logged.snapshot);
+        logged.record = Some(match snapshot {
+            Some(snapshot) => record.answered_by("engine", cache.unwrap_or("client"), snapshot),
+            None => record,
+        });
+        response.extensions_mut().insert(logged);
+    }
+    Ok(response)
+}
+
+async fn answered(app: &App, request: Request, wishes: &Wishes, headers: &HeaderMap) -> Result<Response, Failure> {
     let name = match &request.target {
         Target::Named { name, .. } => name.clone(),
         Target::AdHoc(_) => "query".to_owned(),
@@ -71,7 +92,7 @@ pub(super) async fn answer(
         query: Some(query),
         cache: Some(reply.provenance.cache.name()),
         snapshot: Some(reply.provenance.snapshot.get()),
-        rows: None,
+        ..Logged::default()
     };
     let mut meaning = None;
     let (body, encoding) = match reply.body {
@@ -87,6 +108,12 @@ pub(super) async fn answer(
         }
         Body::Stream { schema, batches } => {
             let encoder = StreamEncoder::new(wishes.format, wishes.options, &schema)?;
+            let rows = std::sync::Arc::new(AtomicU64::new(0));
+            logged.streamed = Some(std::sync::Arc::clone(&rows));
+            let count = move |batch: &RecordBatch| {
+                rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+            };
+            let batches = batches.inspect_ok(count).boxed();
             (body::of_stream(encoder, batches, wishes.encoding)?, wishes.encoding)
         }
     };
@@ -173,8 +200,8 @@ pub(super) fn request(
     target: Target,
     parameters: crate::query::RawParameters,
     wishes: &Wishes,
-) -> Result<Request> {
-    Ok(Request {
+) -> Request {
+    Request {
         id: std::sync::Arc::clone(&id.0),
         principal,
         target,
@@ -182,5 +209,5 @@ pub(super) fn request(
         snapshot: wishes.snapshot.clone(),
         time_zone: wishes.time_zone.clone(),
         mode: wishes.mode,
-    })
+    }
 }

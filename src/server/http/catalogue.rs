@@ -16,8 +16,7 @@ use super::{
     problem::{Failure, Problem},
 };
 use crate::{
-    access::{Principal, Role},
-    error::Result,
+    access::{Principal, Role, Scope},
     output::postgres_type_name,
     query::{NamedQuery, Parameter, Pin},
     sql::ParameterValue,
@@ -91,7 +90,7 @@ pub(super) async fn queries(State(app): State<App>, Extension(principal): Extens
     let catalog = app.service.library().catalog();
     let mut queries = Vec::with_capacity(catalog.queries.len());
     for query in catalog.queries.values().filter(|query| may_ask(&principal, query)) {
-        queries.push(definition_of(&app, query, false).await);
+        queries.push(definition_of(&app, query, &principal, false).await);
     }
     // Of use to whoever writes queries.
     let is_author = principal.role() >= Role::Analyst;
@@ -118,25 +117,31 @@ pub(super) async fn definition(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
     Path((dashboard, name)): Path<(String, String)>,
-) -> std::result::Result<Json<QueryDefinition>, Failure> {
+) -> Result<Json<QueryDefinition>, Failure> {
     principal.require_query(&dashboard, &name)?;
     let query = app.service.library().get(&dashboard, &name)?;
-    Ok(Json(definition_of(&app, &query, true).await))
+    Ok(Json(definition_of(&app, &query, &principal, true).await))
 }
 
 fn may_ask(principal: &Principal, query: &NamedQuery) -> bool {
     principal.require_query(&query.dashboard, &query.name).is_ok()
 }
 
-async fn definition_of(app: &App, query: &NamedQuery, with_sql: bool) -> QueryDefinition {
-    let schema = app.service.describe(query).await;
+async fn definition_of(app: &App, query: &NamedQuery, principal: &Principal, with_sql: bool) -> QueryDefinition {
+    let planned = app.service.describe(query, principal.scope()).await;
+    let schema = planned.as_ref().map(|planned| planned.schema());
+    // A page that shows a dashboard need not tell its reader how the tables are called.
+    let with_sql = with_sql && (principal.role() >= Role::Analyst || *principal.scope() == Scope::All);
     QueryDefinition {
         dashboard: query.dashboard.clone(),
         name: query.name.clone(),
         description: query.description.clone(),
         parameters: query.parameters.iter().map(parameter_of).collect(),
-        columns: schema.as_ref().ok().map(columns_of),
-        problem: schema.as_ref().err().map(|error| super::problem::problem(error, None)),
+        columns: schema.ok().map(columns_of),
+        problem: schema.err().map(|error| {
+            let told = super::problem::told(error, principal.scope());
+            super::problem::problem(&told, None)
+        }),
         timeout_ms: query.timeout.and_then(|timeout| u64::try_from(timeout.as_millis()).ok()),
         chart: query.chart.as_ref().map(|chart| ChartDefinition {
             kind: chart.kind.clone(),
@@ -207,8 +212,10 @@ pub(super) struct Tables {
 pub(super) struct TableDefinition {
     schema: String,
     name: String,
-    rows: u64,
-    bytes: u64,
+    /// Of all tenants; null for one of them.
+    rows: Option<u64>,
+    /// Of all tenants; null for one of them.
+    bytes: Option<u64>,
     primary_key: Vec<String>,
     columns: Vec<TableColumn>,
     /// Columns of the source that the snapshot does not have.
@@ -224,13 +231,13 @@ pub(super) struct TableColumn {
     nullable: bool,
     /// `plain`; `text` where only Postgres's text of the values was copied; `hashed`.
     treatment: &'static str,
-    /// Values that became NULL because the format cannot hold them.
-    nulled: u64,
-    /// Values that became the nearest that the format can hold.
-    clamped: u64,
+    /// Values that became NULL because the format cannot hold them; null for one tenant.
+    nulled: Option<u64>,
+    /// Values that became the nearest that the format can hold; null for one tenant.
+    clamped: Option<u64>,
 }
 
-/// Lists the tables of the newest snapshot.
+/// Lists the tables of the newest snapshot. A tenant sees those that it may read, and nothing that tells of other tenants.
 #[utoipa::path(
     get, path = "/v1/tables", tag = "snapshots",
     responses((status = 200, body = Tables), (status = "default", body = Problem, content_type = "application/problem+json"))
@@ -238,34 +245,34 @@ pub(super) struct TableColumn {
 pub(super) async fn tables(
     State(app): State<App>,
     Extension(principal): Extension<Principal>,
-) -> std::result::Result<Json<Tables>, Failure> {
-    principal.require_all_tenants()?;
+) -> Result<Json<Tables>, Failure> {
     let engine = app.service.engine(&Pin::Newest).await?;
-    Ok(Json(tables_of(engine.manifest())?))
+    let is_of_all = *principal.scope() == Scope::All;
+    Ok(Json(tables_of(engine.manifest(), engine.tables(principal.scope()), is_of_all)))
 }
 
-pub(super) fn tables_of(manifest: &store::Manifest) -> Result<Tables> {
-    let tables = manifest
-        .tables
-        .iter()
-        .map(|table| TableDefinition {
-            schema: table.name.schema.clone(),
-            name: table.name.table.clone(),
-            rows: table.row_count,
-            bytes: table.bytes(),
-            primary_key: table.primary_key.clone(),
-            columns: table.columns.iter().map(column_of).collect(),
-            excluded_columns: table.excluded_columns.clone(),
-        })
-        .collect();
-    Ok(Tables {
+pub(super) fn tables_of<'a>(
+    manifest: &store::Manifest,
+    tables: impl Iterator<Item = &'a store::Table>,
+    is_of_all: bool,
+) -> Tables {
+    let definition = |table: &store::Table| TableDefinition {
+        schema: table.name.schema.clone(),
+        name: table.name.table.clone(),
+        rows: is_of_all.then_some(table.row_count),
+        bytes: is_of_all.then(|| table.bytes()),
+        primary_key: table.primary_key.clone(),
+        columns: table.columns.iter().map(|column| column_of(column, is_of_all)).collect(),
+        excluded_columns: table.excluded_columns.clone(),
+    };
+    Tables {
         snapshot: manifest.version.get(),
         as_of: manifest.as_of.to_rfc3339_opts(SecondsFormat::Micros, true),
-        tables,
-    })
+        tables: tables.map(definition).collect(),
+    }
 }
 
-fn column_of(column: &store::Column) -> TableColumn {
+fn column_of(column: &store::Column, is_of_all: bool) -> TableColumn {
     TableColumn {
         name: column.name.clone(),
         r#type: column.declared_type.clone(),
@@ -275,7 +282,7 @@ fn column_of(column: &store::Column) -> TableColumn {
             Treatment::Text => "text",
             Treatment::Hashed => "hashed",
         },
-        nulled: column.fidelity.nulled,
-        clamped: column.fidelity.clamped,
+        nulled: is_of_all.then_some(column.fidelity.nulled),
+        clamped: is_of_all.then_some(column.fidelity.clamped),
     }
 }

@@ -16,15 +16,16 @@ use super::{
     answer::{self, request},
     body,
     negotiation::{Encoding, Wishes, wishes},
-    problem::{Failure, Problem, problem},
+    problem::{Failure, Problem, problem, told},
     queries::object,
-    request::RequestId,
+    request::{RequestId, log_failure},
 };
 use crate::{
     access::Principal,
+    audit::Ending,
     error::{Code, Error, Result},
     output::{Format, StreamEncoder},
-    query::{Body, NamedQuery, Pin, RawParameters, Request, Target},
+    query::{Body, NamedQuery, Pin, Provenance, RawParameters, Request, Target},
 };
 
 /// One line of the reply.
@@ -112,16 +113,27 @@ pub(super) async fn post(
 }
 
 /// A query that fails is a line that says so; the others go on.
-async fn line(app: App, query: std::sync::Arc<NamedQuery>, request: Result<Request>, wishes: Wishes) -> Bytes {
+async fn line(app: App, query: std::sync::Arc<NamedQuery>, request: Request, wishes: Wishes) -> Bytes {
+    let (id, scope) = (std::sync::Arc::clone(&request.id), request.principal.scope().clone());
+    let started = std::time::Instant::now();
+    let mut record = app.audit.as_ref().map(|audit| request.record(audit));
+    let (mut outcome, mut rows) = ("ok", None);
     let made = match result(&app, request, &wishes).await {
-        Ok(bytes) => encode_line(&Line {
-            query: &query.name,
-            status: 200,
-            result: serde_json::from_slice(&bytes).ok(),
-            error: None,
-        }),
+        Ok((bytes, provenance, row_count)) => {
+            rows = Some(row_count);
+            let (cache, snapshot) = (provenance.cache.name(), provenance.snapshot.get());
+            record = record.map(|record| record.answered_by("engine", cache, snapshot));
+            encode_line(&Line {
+                query: &query.name,
+                status: 200,
+                result: serde_json::from_slice(&bytes).ok(),
+                error: None,
+            })
+        }
         Err(error) => {
-            let problem = problem(&error, None);
+            outcome = error.code().as_str();
+            log_failure(&error, &id, &query.name);
+            let problem = problem(&told(&error, &scope), Some(&id));
             encode_line(&Line {
                 query: &query.name,
                 status: super::problem::status(error.code()).as_u16(),
@@ -130,18 +142,27 @@ async fn line(app: App, query: std::sync::Arc<NamedQuery>, request: Result<Reque
             })
         }
     };
+    if let (Some(audit), Some(record)) = (&app.audit, record) {
+        let (bytes, elapsed) = (made.len() as u64, started.elapsed());
+        audit.write(&record, Ending { request_id: &id, outcome, rows, bytes, elapsed });
+    }
     made.into()
 }
 
-async fn result(app: &App, request: Result<Request>, wishes: &Wishes) -> Result<Bytes> {
-    let reply = app.service.run(request?).await?;
-    match reply.body {
-        Body::Entry(entry) => Ok(body::of_entry(app.service.cache(), &entry, wishes).await?.0),
+async fn result(app: &App, request: Request, wishes: &Wishes) -> Result<(Bytes, Provenance, u64)> {
+    let reply = app.service.run(request).await?;
+    let mut rows = 0;
+    let bytes = match reply.body {
+        Body::Entry(entry) => {
+            rows = entry.rows() as u64;
+            body::of_entry(app.service.cache(), &entry, wishes).await?.0
+        }
         // A panel of a dashboard is small; one that is not would hold up the others' lines.
         Body::Stream { schema, mut batches } => {
             let mut encoder = StreamEncoder::new(Format::Json, wishes.options, &schema)?;
             let mut bytes = Vec::new();
             while let Some(batch) = batches.try_next().await? {
+                rows += batch.num_rows() as u64;
                 bytes.extend_from_slice(&encoder.batch(&batch)?);
                 if bytes.len() > LINE_BYTES_MAX {
                     return Err(Error::new(Code::ResultTooLarge, "the result is too large for a line of a dashboard")
@@ -149,9 +170,10 @@ async fn result(app: &App, request: Result<Request>, wishes: &Wishes) -> Result<
                 }
             }
             bytes.extend_from_slice(&encoder.finish()?);
-            Ok(bytes.into())
+            bytes.into()
         }
-    }
+    };
+    Ok((bytes, reply.provenance, rows))
 }
 
 /// No panel shows more than this.

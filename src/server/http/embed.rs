@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::{
     App,
+    logged::Acted,
     problem::{Failure, Problem},
 };
 use crate::{
@@ -78,13 +79,21 @@ pub(super) async fn post(
         }
     };
     let time = Duration::from_secs(wish.expires_in.unwrap_or(3600)).min(EMBED_TIME_MAX + Duration::from_secs(1));
+    let whose = match &scope {
+        Scope::All => "all tenants".to_owned(),
+        Scope::Tenant(tenant) => format!("tenant {tenant}"),
+    };
+    let acted = Acted(format!(
+        "{} for {whose}",
+        wish.query.as_ref().map_or_else(|| wish.dashboard.clone(), |query| format!("{}/{query}", wish.dashboard))
+    ));
     let grant = Grant { dashboard: wish.dashboard, query: wish.query, parameters: wish.parameters };
     let (token, end) = app.access.embed(&principal, scope, grant, time)?;
     let made = EmbedToken {
         token: token.expose_secret().to_owned(),
         expires_at: end.to_rfc3339_opts(SecondsFormat::Secs, true),
     };
-    Ok((StatusCode::CREATED, [(axum::http::header::CACHE_CONTROL, "no-store")], Json(made)))
+    Ok((StatusCode::CREATED, Extension(acted), [(axum::http::header::CACHE_CONTROL, "no-store")], Json(made)))
 }
 
 /// A token for what does not exist would only be found out by the page.

@@ -14,7 +14,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{App, catalogue, dashboards, embed, executions, problem, queries, snapshots};
 use crate::{
-    access::Principal,
+    access::{Principal, Scope},
     output::{Format, postgres_type_name},
     query::{Catalog, NamedQuery},
     sql::{ParameterValue, ScalarType},
@@ -52,6 +52,8 @@ pub(super) struct Document(Mutex<Option<Made>>);
 struct Made {
     catalog: Arc<Catalog>,
     snapshot: Option<SnapshotVersion>,
+    /// Whether it is for those who see all tenants.
+    is_of_all: bool,
     json: bytes::Bytes,
 }
 
@@ -62,22 +64,25 @@ pub(super) fn pages() -> Router<App> {
 
 /// Of the named queries it tells who may ask them; the routes are no secret.
 pub(super) async fn document(State(app): State<App>, principal: Option<Extension<Principal>>) -> Response {
-    if principal.is_none_or(|principal| principal.grant().is_some()) {
+    let Some(principal) = principal.filter(|principal| principal.grant().is_none()) else {
         return reply(bytes::Bytes::from(of_routes().to_string()));
-    }
+    };
+    let is_of_all = *principal.scope() == Scope::All;
     let catalog = app.service.library().catalog();
     let snapshot = app.service.newest().map(|engine| engine.version());
     let kept = {
         let made = app.openapi.0.lock().unwrap_or_else(PoisonError::into_inner);
         made.as_ref()
-            .filter(|made| Arc::ptr_eq(&made.catalog, &catalog) && made.snapshot == snapshot)
+            .filter(|made| {
+                Arc::ptr_eq(&made.catalog, &catalog) && made.snapshot == snapshot && made.is_of_all == is_of_all
+            })
             .map(|made| made.json.clone())
     };
     let json = match kept {
         Some(json) => json,
         None => {
-            let json = bytes::Bytes::from(make(&app, &catalog).await.to_string());
-            let made = Made { catalog, snapshot, json: json.clone() };
+            let json = bytes::Bytes::from(make(&app, &catalog, principal.scope()).await.to_string());
+            let made = Made { catalog, snapshot, is_of_all, json: json.clone() };
             *app.openapi.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
             json
         }
@@ -98,12 +103,13 @@ fn of_routes() -> Value {
     document
 }
 
-async fn make(app: &App, catalog: &Catalog) -> Value {
+async fn make(app: &App, catalog: &Catalog, scope: &Scope) -> Value {
     let mut document = of_routes();
     for query in catalog.queries.values() {
-        let columns = app.service.describe(query).await.ok();
+        let planned = app.service.describe(query, scope).await.ok();
+        let columns = planned.as_ref().map(|planned| planned.schema());
         let path = format!("/v1/queries/{}/{}", query.dashboard, query.name);
-        document["paths"][path] = json!({ "get": operation(query, columns.as_ref()) });
+        document["paths"][path] = json!({ "get": operation(query, columns) });
     }
     document
 }

@@ -8,7 +8,10 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::error::{Code, Error};
+use crate::{
+    access::Scope,
+    error::{Code, Error, ErrorKind},
+};
 
 /// Why a request failed: RFC 9457, `application/problem+json`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,6 +60,31 @@ impl IntoResponse for Failure {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// The error as somebody with this scope is told it. A tenant is told the code and where to ask, but no words that a run, the store or a
+/// fault of ours has made: those may speak of rows and of others. The log has them, under the request's id.
+pub(super) fn told(error: &Error, scope: &Scope) -> Error {
+    let has_fixed_words = matches!(
+        error.code(),
+        Code::DeadlineExceeded | Code::Cancelled | Code::OutOfMemory | Code::ResultTooLarge | Code::ServerFull
+    );
+    let is_made_of_more = error.is_of_run() || error.kind() == ErrorKind::Internal || error.code() == Code::Unavailable;
+    if *scope == Scope::All || has_fixed_words || !is_made_of_more {
+        return error.clone();
+    }
+    let message = match error.kind() {
+        ErrorKind::InvalidArgument => "the query fails on a value that it computes with",
+        _ => "the request failed",
+    };
+    let mut told = Error::new(error.code(), message).with_hint("the log has more under the request's id");
+    if let Some(state) = error.sqlstate() {
+        told = told.with_sqlstate(state);
+    }
+    if let Some(delay) = error.retry_after() {
+        told = told.with_retry_after(delay);
+    }
+    told
 }
 
 /// The whole reply of an error.

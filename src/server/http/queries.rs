@@ -48,7 +48,7 @@ pub(super) async fn get_named(
 ) -> Answer {
     let (wishes, pairs) = wishes(query.as_deref(), &headers)?;
     let parameters = RawParameters::from_pairs(pairs);
-    let request = request(&id, principal, Target::Named { dashboard, name }, parameters, &wishes)?;
+    let request = request(&id, principal, Target::Named { dashboard, name }, parameters, &wishes);
     answer(&app, request, &wishes, &headers).await
 }
 
@@ -74,7 +74,7 @@ pub(super) async fn post_named(
     let (wishes, pairs) = wishes(query.as_deref(), &headers)?;
     let mut parameters = RawParameters::from_pairs(pairs);
     parameters.extend(RawParameters::from_json(object(&body)?));
-    let request = request(&id, principal, Target::Named { dashboard, name }, parameters, &wishes)?;
+    let request = request(&id, principal, Target::Named { dashboard, name }, parameters, &wishes);
     answer(&app, request, &wishes, &headers).await
 }
 
@@ -127,7 +127,7 @@ pub(super) async fn post_sql(
                 .into());
         }
     };
-    let request = request(&id, principal, Target::AdHoc(sql.into()), parameters, &wishes)?;
+    let request = request(&id, principal, Target::AdHoc(sql.into()), parameters, &wishes);
     answer(&app, request, &wishes, &headers).await
 }
 

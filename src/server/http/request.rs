@@ -1,4 +1,4 @@
-//! What each request passes through: its id, who asks, errors made whole, the access log.
+//! What each request passes through: its id, who asks, errors made whole.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -7,9 +7,9 @@ use std::{
 };
 
 use axum::{
-    body::{Body, HttpBody},
+    body::HttpBody,
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header},
+    http::{HeaderMap, HeaderName, StatusCode, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -18,15 +18,17 @@ use uuid::Builder;
 
 use super::{
     App,
+    logged::{Acted, Asked, Logged, finish},
     problem::{self, Failure},
-    routes::{Need, need},
+    routes::{Need, act, need},
     shortcut,
 };
 use crate::{
-    access::{Principal, Role, TenantId},
+    access::{Principal, Role, Scope, TenantId},
+    audit::Record,
     error::{Code, Error, ErrorKind, Result},
     server::Peer,
-    telemetry::{self, Access, HttpMeter},
+    telemetry::HttpMeter,
 };
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -39,13 +41,16 @@ const TENANT: HeaderName = HeaderName::from_static("pilaster-tenant");
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(pub(super) Arc<str>);
 
-/// What the access log says of a reply beyond its head.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Logged {
-    pub(super) query: Option<Arc<str>>,
-    pub(super) cache: Option<&'static str>,
-    pub(super) snapshot: Option<u64>,
-    pub(super) rows: Option<u64>,
+/// Why somebody may not ask, and who it was if that is known.
+struct Refusal {
+    error: Error,
+    principal: Option<Principal>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { error, principal: None }
+    }
 }
 
 /// The outermost layer.
@@ -57,14 +62,29 @@ pub(super) async fn pass(State(app): State<App>, mut request: Request, next: Nex
     let version = request.version();
     request.extensions_mut().insert(RequestId(id.clone().into()));
 
-    let mut response = match allowed(&app, &request, route.as_deref()) {
+    let allowed = allowed(&app, &request, route.as_deref());
+    let principal = match &allowed {
+        Ok(principal) => principal.clone(),
+        Err(refusal) => refusal.principal.clone(),
+    };
+    // What the house itself answers tells of no rows.
+    let scope = principal.as_ref().map_or(Scope::All, |principal| principal.scope().clone());
+    let act = act(&method, route.as_deref());
+    let act = if allowed.is_err() { Some("refused") } else { act };
+    let mut response = match allowed {
         Ok(_) if is_too_long(&app, request.headers()) => {
             hear_out(request).await;
             Failure(from_status(StatusCode::PAYLOAD_TOO_LARGE)).into_response()
         }
         Ok(principal) => whole_way(&app, principal, request, next).await,
-        Err(error) => Failure(error).into_response(),
+        Err(refusal) => Failure(refusal.error).into_response(),
     };
+    let mut logged = response.extensions_mut().remove::<Logged>().unwrap_or_default();
+    if let (Some(principal), Some(act), Some(_)) = (&principal, act, &app.audit) {
+        let acted = response.extensions_mut().remove::<Acted>();
+        let subject = acted.as_ref().map_or(uri.path(), |acted| &acted.0);
+        logged.record = Some(Record::new(act, principal).about(subject));
+    }
     // HTTP/1.0 ends a body of unknown length by closing the connection, so that one which is cut would look whole.
     if version < Version::HTTP_11 && response.body().size_hint().exact().is_none() {
         let error =
@@ -73,37 +93,21 @@ pub(super) async fn pass(State(app): State<App>, mut request: Request, next: Nex
     }
     if let Some(Failure(error)) = response.extensions_mut().remove::<Failure>() {
         log_failure(&error, &id, uri.path());
-        response = with_problem(&error, &id, response);
+        logged.code = Some(error.code());
+        response = with_problem(&problem::told(&error, &scope), &id, response);
     } else if is_bare_error(&response) {
         let error = from_status(response.status());
+        logged.code = Some(error.code());
         response = with_problem(&error, &id, response);
     }
+    response.extensions_mut().insert(logged);
     let meter = HttpMeter::new(route.as_deref().unwrap_or("none"), method.as_str(), response.status().as_u16());
-    finish(response, id, method, uri, started, &meter)
-}
-
-/// What every reply has and leaves behind: its id, a count, and a line in the access log when its last byte has gone.
-pub(super) fn finish(
-    mut response: Response,
-    id: String,
-    method: Method,
-    uri: Uri,
-    started: Instant,
-    meter: &HttpMeter,
-) -> Response {
-    let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        headers.insert(REQUEST_ID, value);
-    }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     meter.record(started.elapsed());
-    let logged = response.extensions_mut().remove::<Logged>().unwrap_or_default();
-    let line = AccessLine { id, method, uri, status: response.status().as_u16(), started, logged };
-    response.map(|body| Body::new(LoggedBody { body, bytes: 0, ended: false, line: Some(line) }))
+    finish(&app, response, Asked { id, method, uri, started })
 }
 
 /// Who asks, if they may ask this; none where it does not matter and they are not known.
-fn allowed(app: &App, request: &Request, route: Option<&str>) -> Result<Option<Principal>> {
+fn allowed(app: &App, request: &Request, route: Option<&str>) -> std::result::Result<Option<Principal>, Refusal> {
     check_host(app, request.headers())?;
     let need = need(request.method(), route)
         .ok_or_else(|| Error::new(Code::PermissionDenied, "nobody has been given this route"))?;
@@ -112,12 +116,15 @@ fn allowed(app: &App, request: &Request, route: Option<&str>) -> Result<Option<P
     };
     let from = request.extensions().get::<Peer>().map(|peer| peer.0);
     let asks = app.access.authenticate(credential(request.headers())?, from)?;
-    app.access.admit(&asks)?;
-    asks.require(role)?;
-    if role == Role::Admin {
-        asks.require_all_tenants()?;
-    }
-    as_tenant(asks, request.headers()).map(Some)
+    let checked = || {
+        app.access.admit(&asks)?;
+        asks.require(role)?;
+        if role == Role::Admin {
+            asks.require_all_tenants()?;
+        }
+        as_tenant(asks.clone(), request.headers()).map(Some)
+    };
+    checked().map_err(|error| Refusal { error, principal: Some(asks.clone()) })
 }
 
 async fn whole_way(app: &App, principal: Option<Principal>, mut request: Request, next: Next) -> Response {
@@ -193,7 +200,7 @@ fn from_status(status: StatusCode) -> Error {
 }
 
 /// Once, where it is handled: what a person must act on as an error, the rest for whoever looks.
-fn log_failure(error: &Error, id: &str, path: &str) {
+pub(super) fn log_failure(error: &Error, id: &str, path: &str) {
     let chain = error.chain();
     match error.kind() {
         ErrorKind::Internal => {
@@ -271,78 +278,10 @@ pub(super) fn as_tenant(asks: Principal, headers: &HeaderMap) -> Result<Principa
     match (tenants.next(), tenants.next()) {
         (None, _) => Ok(asks),
         (Some(tenant), None) => {
-            let text =
-                tenant.to_str().map_err(|_| Error::new(Code::InvalidRequest, "Pilaster-Tenant is not plain text"))?;
+            let text = std::str::from_utf8(tenant.as_bytes())
+                .map_err(|_| Error::new(Code::InvalidRequest, "Pilaster-Tenant is not UTF-8"))?;
             asks.view_as(TenantId::new(text)?)
         }
         (Some(_), Some(_)) => Err(Error::new(Code::InvalidRequest, "Pilaster-Tenant is given twice")),
-    }
-}
-
-/// One line of the access log, written when the reply's last byte has gone, or when nobody takes it any more.
-struct AccessLine {
-    id: String,
-    method: Method,
-    uri: Uri,
-    status: u16,
-    started: Instant,
-    logged: Logged,
-}
-
-struct LoggedBody {
-    body: Body,
-    bytes: u64,
-    ended: bool,
-    line: Option<AccessLine>,
-}
-
-impl HttpBody for LoggedBody {
-    type Data = bytes::Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<std::result::Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
-        let frame = std::task::ready!(std::pin::Pin::new(&mut self.body).poll_frame(context));
-        match &frame {
-            Some(Ok(frame)) => self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(_)) => {}
-            None => self.ended = true,
-        }
-        std::task::Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for LoggedBody {
-    fn drop(&mut self) {
-        let Some(line) = self.line.take() else { return };
-        // A body whose length is known is not polled once more after its last byte.
-        let complete = self.ended || self.body.is_end_stream();
-        if complete && line.status == 200 && matches!(line.uri.path(), "/livez" | "/readyz" | "/metrics") {
-            // Every few seconds, and of no use to anybody.
-            return;
-        }
-        telemetry::answered(&Access {
-            request_id: &line.id,
-            method: line.method.as_str(),
-            path: line.uri.path(),
-            status: line.status,
-            bytes: self.bytes,
-            duration_ms: line.started.elapsed().as_secs_f64() * 1e3,
-            query: line.logged.query.as_deref(),
-            cache: line.logged.cache,
-            snapshot: line.logged.snapshot,
-            rows: line.logged.rows,
-            complete,
-        });
     }
 }

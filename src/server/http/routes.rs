@@ -52,6 +52,19 @@ pub(super) fn need(method: &Method, route: Option<&str>) -> Option<Need> {
     Some(exact.unwrap_or(Of(Role::Dashboard)))
 }
 
+/// What is written down although it asks for no rows: what changes something, or lets somebody else in.
+const ACTS: &[(&str, &str, &str)] = &[
+    ("POST", "/v1/snapshots", "take_snapshot"),
+    ("DELETE", "/v1/executions/{id}", "stop_execution"),
+    ("POST", "/v1/embed", "make_embed_token"),
+];
+
+/// The act's name, if it is one.
+pub(super) fn act(method: &Method, route: Option<&str>) -> Option<&'static str> {
+    let route = route?;
+    ACTS.iter().find(|(known, path, _)| *known == method.as_str() && *path == route).map(|(.., act)| *act)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,7 +15,8 @@ use axum::{
 
 use super::{
     App, answer,
-    request::{self, Logged},
+    logged::{self, Logged},
+    request,
 };
 use crate::{
     access::{Principal, Scope},
@@ -89,7 +90,9 @@ pub(super) async fn take(app: &App, request: Request) -> Result<Response, Reques
     known.query.record(elapsed);
     response.extensions_mut().insert(known.logged.clone());
     let id = request::request_id(request.headers());
-    Ok(request::finish(response, id, Method::GET, request.uri().clone(), started, &known.http))
+    known.http.record(started.elapsed());
+    let asked = logged::Asked { id, method: Method::GET, uri: request.uri().clone(), started };
+    Ok(logged::finish(app, response, asked))
 }
 
 fn known(app: &App, request: &Request) -> Option<(Arc<Known>, Principal)> {
@@ -113,7 +116,9 @@ impl Shortcuts {
         let (Some(meaning), Some(logged), StatusCode::OK) = (parts.0, parts.1, response.status()) else { return };
         let mut head = response.headers().clone();
         head.insert(answer::CACHE_STATUS, HeaderValue::from_static(answer::HIT_IN_MEMORY));
-        let logged = Logged { cache: Some("memory"), ..logged.clone() };
+        let mut logged = Logged { cache: Some("memory"), ..logged.clone() };
+        logged.record =
+            logged.record.map(|record| record.answered_by("engine", "memory", logged.snapshot.unwrap_or_default()));
         let http = HttpMeter::new(ROUTE, Method::GET.as_str(), StatusCode::OK.as_u16());
         let query = service.hit_meter(meaning.query.as_deref());
         let known = Known { generation, key: meaning.key, body: meaning.body, head, logged, query, http };

@@ -118,7 +118,8 @@ pub(super) async fn one(
         Error::new(Code::InvalidRequest, format!("{version:?} is not a snapshot's version"))
             .with_hint("use a number from 1")
     })?;
-    Ok(Json(tables_of(&app.service.store().manifest(number).await?)?))
+    let manifest = app.service.store().manifest(number).await?;
+    Ok(Json(tables_of(&manifest, manifest.tables.iter(), true)))
 }
 
 /// Begins a run, or joins the one under way.

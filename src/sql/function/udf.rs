@@ -34,6 +34,8 @@ use crate::{
     sql::{CHAR_LENGTH_KEY, PG_TYPE_KEY, library},
 };
 
+/// Of what a function makes of one batch of rows, which no pool of memory counts.
+const BATCH_BYTES_MAX: usize = 256 << 20;
 const DAY_MICROS: i64 = 86_400_000_000;
 const DIGITS_128: u8 = 38;
 const DIGITS_256: u8 = 76;
@@ -288,7 +290,7 @@ impl Function {
         let Body::Rows(body) = entry.body else {
             return Err(Error::internal(format!("{} is the engine's own", entry.signature)));
         };
-        let mut results = Vec::with_capacity(rows);
+        let (mut results, mut bytes) = (Vec::with_capacity(rows), 0);
         let mut values = Vec::with_capacity(readers.len());
         for row in 0..rows {
             values.clear();
@@ -298,10 +300,18 @@ impl Function {
                     _ => conversion.apply(&call, reader.get(row))?,
                 });
             }
-            results.push(match entry.takes_null || !values.iter().any(Value::is_null) {
+            let result = match entry.takes_null || !values.iter().any(Value::is_null) {
                 true => body(&call, &values)?,
                 false => Value::Null,
-            });
+            };
+            bytes += result.heap_bytes();
+            if bytes > BATCH_BYTES_MAX {
+                let message = format!("{} makes more than {} MiB of some rows", self.group.name, BATCH_BYTES_MAX >> 20);
+                return Err(Error::new(Code::ResultTooLarge, message)
+                    .with_sqlstate("54000")
+                    .with_hint("ask for fewer rows, or shorter values"));
+            }
+            results.push(result);
         }
         let array = build(results, settled.field.data_type())?;
         Ok(match (is_scalar, array.data_type()) {

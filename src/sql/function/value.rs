@@ -58,6 +58,16 @@ pub(in crate::sql) struct Interval {
 }
 
 impl Value<'_> {
+    /// What it takes besides itself.
+    pub(in crate::sql) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::List(values) => values.iter().map(|value| size_of::<Self>() + value.heap_bytes()).sum(),
+            _ => 0,
+        }
+    }
+
     /// A text of its own.
     pub(in crate::sql) fn owned(text: impl Into<String>) -> Value<'static> {
         Value::Text(Cow::Owned(text.into()))

@@ -80,7 +80,11 @@ fn concatenate(left: &Value<'_>, right: &Value<'_>) -> Result<Value<'static>> {
     if left.is_null() && right.is_null() {
         return Ok(Value::Null);
     }
-    Ok(list(elements(left)?.iter().chain(elements(right)?)))
+    let (left, right) = (elements(left)?, elements(right)?);
+    if count(left) + count(right) > ELEMENTS_MAX {
+        return Err(too_large());
+    }
+    Ok(list(left.iter().chain(right)))
 }
 
 /// Something of the first dimension; an empty array has none, and none has a second one.

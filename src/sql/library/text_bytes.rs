@@ -13,7 +13,10 @@ const LINE_LENGTH: usize = 76;
 
 /// Functions and `||`.
 pub(in crate::sql) const ENTRIES: &[Entry] = &[
-    rows("|| (bytea, bytea) -> bytea", |_, a| Ok(bytes([a[0].bytes()?, a[1].bytes()?].concat()))),
+    rows("|| (bytea, bytea) -> bytea", |_, a| {
+        let joined = [a[0].bytes()?, a[1].bytes()?].concat();
+        if joined.len() > BYTES_MAX { Err(fault("54000", "requested length too large")) } else { Ok(bytes(joined)) }
+    }),
     rows("length(bytea) -> int4", |_, a| Ok(count(a[0].bytes()?.len()))),
     rows("length(bytea, name) -> int4", |_, a| Ok(count(decoded(a[0].bytes()?, a[1].text()?)?.chars().count()))),
     rows("octet_length(bytea) -> int4", |_, a| Ok(count(a[0].bytes()?.len()))),

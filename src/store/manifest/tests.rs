@@ -41,6 +41,7 @@ fn manifest() -> Manifest {
             name: TableName::new("public", "t"),
             excluded_columns: Vec::new(),
             primary_key: vec!["id".into()],
+            foreign_keys: Vec::new(),
             mode: TableMode::Full,
             cursor: None,
             sort_order: Vec::new(),

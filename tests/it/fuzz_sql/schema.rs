@@ -73,7 +73,7 @@ pub(crate) fn random(seed: u64) -> Schema {
     Schema { tables, setup }
 }
 
-fn random_table(random: &mut Random, number: usize) -> Table {
+pub(super) fn random_table(random: &mut Random, number: usize) -> Table {
     let mut columns = vec![Column { name: "id".to_owned(), kind: Kind::Int4, is_key: true, is_wild: false }];
     for place in 1..=3 + random.below(6) {
         let kind = *random.pick(&Kind::ALL);
@@ -86,31 +86,48 @@ fn random_table(random: &mut Random, number: usize) -> Table {
 }
 
 fn write_table(setup: &mut String, random: &mut Random, table: &Table) {
+    create_table(setup, random, table, &["numeric(12,2)", "numeric(18,4)", "numeric(20,0)", "numeric"], "");
+    insert_rows(setup, random, table, 1..=table.row_count, |_| None);
+}
+
+/// `rest` stands behind the columns.
+pub(super) fn create_table(setup: &mut String, random: &mut Random, table: &Table, numerics: &[&str], rest: &str) {
     let _ = write!(setup, "CREATE TABLE {} (", table.name);
     for (index, column) in table.columns.iter().enumerate() {
         let kind = match column.kind {
-            Kind::Numeric => *random.pick(&["numeric(12,2)", "numeric(18,4)", "numeric(20,0)", "numeric"]),
+            Kind::Numeric => *random.pick(numerics),
             Kind::Varchar => *random.pick(&["varchar(20)", "varchar"]),
             kind => kind.name(),
         };
         let rest = if column.is_key { " PRIMARY KEY" } else { "" };
         let _ = write!(setup, "{}{} {kind}{rest}", if index == 0 { "" } else { ", " }, column.name);
     }
-    setup.push_str(");\n");
-    if table.row_count == 0 {
-        return;
-    }
-    let _ = write!(setup, "INSERT INTO {} VALUES", table.name);
-    for row in 1..=table.row_count {
-        setup.push_str(if row == 1 { "\n    (" } else { ",\n    (" });
-        let _ = write!(setup, "{row}");
+    let _ = writeln!(setup, "{rest});");
+}
+
+/// Rows with these keys; `last` gives what stands in a column behind the table's own.
+pub(super) fn insert_rows(
+    setup: &mut String,
+    random: &mut Random,
+    table: &Table,
+    keys: impl Iterator<Item = usize>,
+    mut last: impl FnMut(&mut Random) -> Option<String>,
+) {
+    for (place, key) in keys.enumerate() {
+        let start = if place == 0 { format!("INSERT INTO {} VALUES", table.name) } else { ",".to_owned() };
+        let _ = write!(setup, "{start}\n    ({key}");
         for column in table.columns.iter().skip(1) {
             let value = if random.chance(15) { "NULL".to_owned() } else { value(random, column) };
             let _ = write!(setup, ", {value}");
         }
+        if let Some(value) = last(random) {
+            let _ = write!(setup, ", {value}");
+        }
         setup.push(')');
     }
-    setup.push_str(";\n");
+    if setup.ends_with(')') {
+        setup.push_str(";\n");
+    }
 }
 
 fn value(random: &mut Random, column: &Column) -> String {

@@ -1,0 +1,176 @@
+//! What SQL of others must not do: use up the machine, or find out what the server knows.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    support_access::new_key,
+    support_pilaster::Pilaster,
+    support_server::{Demo, Reply},
+};
+
+/// Statements of a line that would take all there is. Each ends in a typed error, soon, and nothing of it stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_blows_up_is_stopped() {
+    let doubled = |of: &str, steps: usize| {
+        (0..steps).fold(format!("SELECT {of} AS x"), |inner, _| format!("SELECT x || x AS x FROM ({inner}) t"))
+    };
+    let cases = [
+        ("SELECT length(repeat('x', 2000000000)) AS n".to_owned(), "invalid_value"),
+        ("SELECT sum(length(repeat('x', 10000000))) AS n FROM generate_series(1, 100000)".into(), "result_too_large"),
+        ("SELECT length(lpad('x', 2000000000, 'y')) AS n".into(), "invalid_value"),
+        ("SELECT length(replace(repeat('a', 1000000), 'a', repeat('b', 1000000))) AS n".into(), "invalid_value"),
+        ("SELECT length(regexp_replace(repeat('a', 1000000), 'a', repeat('b', 1000000), 'g')) AS n".into(), "invalid_value"),
+        ("SELECT length(format('%1000000000s', 'x')) AS n".into(), "invalid_value"),
+        (format!("SELECT length(x) AS n FROM ({}) t", doubled("'x'::text", 40)), "invalid_value"),
+        (format!("SELECT length(x) AS n FROM ({}) t", doubled("'\\x00'::bytea", 40)), "invalid_value"),
+        (format!("SELECT cardinality(x) AS n FROM ({}) t", doubled("ARRAY[1]", 40)), "invalid_value"),
+        ("SELECT cardinality(array_fill(1, ARRAY[2000000000])) AS n".into(), "invalid_value"),
+        ("SELECT length(string_agg(repeat('x', 100000), '')) AS n FROM generate_series(1, 1000000)".into(), "out_of_memory"),
+        ("SELECT cardinality(array_agg(n)) AS n FROM generate_series(1, 1000000000) t(n)".into(), "out_of_memory"),
+        ("SELECT count(*) AS n FROM generate_series(1, 1000000000000)".into(), "deadline_exceeded"),
+        ("SELECT count(DISTINCT n) AS n FROM generate_series(1, 1000000000) t(n)".into(), "out_of_memory"),
+        ("SELECT n FROM generate_series(1, 1000000000) t(n) ORDER BY n % 1000, n LIMIT 1 OFFSET 900000000".into(), "out_of_memory"),
+        ("SELECT max(generate_series) AS n FROM (SELECT generate_series(1, 1000000000)) t".into(), ""),
+        (
+            "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT count(*) AS n FROM r".into(),
+            "deadline_exceeded",
+        ),
+        (
+            "WITH RECURSIVE r AS (SELECT 1::numeric AS n UNION ALL SELECT n + 1 FROM r, generate_series(1, 100)) SELECT sum(n) AS n FROM r".into(),
+            "",
+        ),
+        ("SELECT count(*) AS n FROM users a, users b, users c, users d, users e".into(), "deadline_exceeded"),
+        ("SELECT count(*) AS n FROM users a JOIN users b ON a.id * b.id % 7919 = 1 JOIN users c ON true".into(), "deadline_exceeded"),
+        ("SELECT sum(x) AS n FROM (SELECT sum(id) OVER (ORDER BY id ROWS BETWEEN 100000 PRECEDING AND CURRENT ROW) AS x FROM events a) t".into(), ""),
+        ("SELECT count(*) AS n FROM users WHERE name ~ '((a{1,200}){1,200}){1,200}'".into(), "invalid_value"),
+        ("SELECT repeat('ab', 5000000) ~ '(a|b|ab)*(a|b|ab)*c' AS n".into(), ""),
+        ("SELECT 10::numeric ^ 100000 AS n".into(), "invalid_value"),
+        ("SELECT to_char(1, repeat('9', 10000000)) AS n".into(), "invalid_value"),
+        ("SELECT length(jsonb_pretty(repeat('[', 1000000)::jsonb)) AS n".into(), "invalid_value"),
+        ("SELECT json_agg(repeat('x', 1000000)) AS n FROM generate_series(1, 10000)".into(), ""),
+    ];
+    let server = Demo::shared()
+        .server()
+        .env("PILASTER__ENGINE__TIMEOUT", "4s")
+        .env("PILASTER__ENGINE__MEMORY", "192MiB")
+        .env("PILASTER__ENGINE__SPILL", "256MiB")
+        .start();
+    let mut wrong = Vec::new();
+    for (sql, expect) in cases {
+        let what = &sql[..sql.len().min(90)];
+        let started = Instant::now();
+        let reply = Reply::try_of(server.sql(&sql)).await;
+        let reply = reply.unwrap_or_else(|error| panic!("{what}: {error}: {}", server.log()));
+        let code = reply.json()["code"].as_str().unwrap_or("").to_owned();
+        println!(
+            "{:>5} ms {:>5} MiB {} {code}: {what}",
+            started.elapsed().as_millis(),
+            server.memory_bytes_max() >> 20,
+            reply.status
+        );
+        // Where the machine decides which bound is met first, any will do; a right answer in time, too.
+        let is_bound = ["deadline_exceeded", "out_of_memory", "result_too_large", "invalid_value", "unsupported_sql"];
+        let is_fine = if expect.is_empty() { code.is_empty() || is_bound.contains(&&*code) } else { code == expect };
+        // One bound instead of another is no harm.
+        let is_fine = is_fine || !expect.is_empty() && is_bound.contains(&&*code);
+        if !is_fine || started.elapsed() > Duration::from_secs(15) {
+            wrong.push(format!("{what}: {} {code} after {:?}", reply.status, started.elapsed()));
+        }
+        Reply::of(server.sql("SELECT 1 AS one")).await.ok();
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(server.memory_bytes_max() < 3 << 30, "it took {} MiB", server.memory_bytes_max() >> 20);
+    assert!(server.executions().await.is_empty(), "nothing of it runs on");
+}
+
+/// Secrets are in what reads them, and nowhere else: no log, no error, no metric, no reply, no command line.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_told_to_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let embed = "c0ffee11".repeat(8);
+    let signing = "facade22".repeat(8);
+    std::fs::write(path("hmac"), &signing).unwrap();
+    let key = new_key(Path::new(&path("keys.json")), &["--name", "x", "--role", "admin", "--all-tenants"]);
+    let config = "[[access.issuers]]\nissuer = \"https://id.example.com/\"\naudience = \"pilaster\"\nalgorithms = [\"HS256\"]\n\
+         secret = \"canary-issuer-secret-0123456789abcdef\"\n[store.options]\naws_secret_access_key = \"canary-store\"\n";
+    let server = Demo::shared()
+        .server()
+        .config(config)
+        .env("PILASTER__POSTGRES__URL", "postgresql://app:canary-source@127.0.0.1:1/app")
+        .env("PILASTER__CACHE__REDIS_URL", "redis://:canary-redis@127.0.0.1:1/")
+        .env("PILASTER__CACHE__HMAC_KEY_FILE", &path("hmac"))
+        .env("PILASTER__ACCESS__EMBED_SECRET", &embed)
+        .env("PILASTER__ACCESS__KEYS_FILE", &path("keys.json"))
+        .env("PILASTER__CLIENT__CREDENTIAL", "canary-client")
+        .env("PILASTER__AUDIT__FILE", &path("audit.jsonl"))
+        .env("PILASTER__AUDIT__REPLAY_FILE", &path("replay.jsonl"))
+        .env("PILASTER__TELEMETRY__LOG", "pilaster=trace,debug")
+        .start();
+    let mut said = Vec::new();
+    for route in [
+        "/",
+        "/docs/",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/v1/queries",
+        "/v1/dashboards",
+        "/v1/tables",
+        "/v1/snapshots",
+        "/v1/snapshots/1",
+        "/v1/executions",
+        "/v1/queries/revenue/mrr_by_plan",
+        "/v1/queries/no/such",
+        "/v1/queries/revenue/mrr_by_plan/definition",
+    ] {
+        said.push((route, Reply::of(server.get(route).bearer_auth(&key)).await));
+        // Wrong credentials are secrets too: of somebody who mistyped.
+        said.push((route, Reply::of(server.get(route).bearer_auth("plk_000000000000_canary-mistyped")).await));
+    }
+    for sql in [
+        "SELECT 1 / 0 AS x",
+        "SELECT nonsense",
+        "SELECT current_setting('access.embed_secret')",
+        "SELECT version() AS v",
+    ] {
+        said.push(("sql", Reply::of(server.sql(sql).bearer_auth(&key)).await));
+    }
+    let wish = serde_json::json!({"dashboard": "revenue", "tenant": "3"});
+    let token = Reply::of(server.post("/v1/embed").bearer_auth(&key).json(&wish)).await.json()["token"].clone();
+    Reply::of(server.get("/v1/queries/revenue/mrr_by_plan").bearer_auth(token.as_str().unwrap())).await.ok();
+    let failing = Pilaster::command(&["snapshot", "--store", &path("other")])
+        .env("PILASTER__POSTGRES__URL", "postgresql://app:canary-source@127.0.0.1:1/app")
+        .run();
+    let help = ["serve", "snapshot", "query", "check", "key"].map(|verb| {
+        let help = Pilaster::command(&[verb, "--help"]).env("PILASTER__CLIENT__CREDENTIAL", "canary-client").run();
+        format!("{}{}", help.stdout, help.stderr)
+    });
+    let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+    let process = std::fs::read_to_string(format!("/proc/{}/cmdline", server.id())).unwrap();
+    let mut places = vec![
+        ("log", server.log()),
+        ("audit", read("audit.jsonl")),
+        ("replay", read("replay.jsonl")),
+        ("keys", read("keys.json")),
+        ("command line", process),
+        ("snapshot", format!("{}{}", failing.stdout, failing.stderr)),
+        ("help", help.concat()),
+    ];
+    places.extend(said.iter().map(|(route, reply)| (*route, format!("{:?}{}", reply.headers, reply.text()))));
+    let secret_part = key.rsplit('_').next().unwrap();
+    for (place, text) in &places {
+        for secret in ["canary", &embed, &signing, secret_part, token.as_str().unwrap()] {
+            assert!(
+                !text.contains(secret),
+                "{secret} is told by {place}: {}",
+                &text[text.find(secret).unwrap().saturating_sub(200)..][..300.min(text.len())]
+            );
+        }
+    }
+    assert!(failing.stderr.contains("127.0.0.1"), "what is wrong is told all the same: {}", failing.stderr);
+}
