@@ -31,13 +31,22 @@ const QUERIES: &[(&str, &str)] = &[
         "by month",
         "SELECT date_trunc('month', at) AS month, count(DISTINCT user_id) AS users, avg(amount) AS mean FROM events WHERE {} GROUP BY 1 ORDER BY 1",
     ),
-    ("last week", "SELECT count(*) AS n, max(amount) AS most FROM events WHERE {} AND at >= timestamptz '2025-12-24 00:00:00+00'"),
-    ("all columns", "SELECT max(id) AS id, max(kind) AS kind, max(at) AS at, max(amount) AS amount, max(user_id) AS user_id, max(note) AS note FROM events WHERE {}"),
+    (
+        "last week",
+        "SELECT count(*) AS n, max(amount) AS most FROM events WHERE {} AND at >= timestamptz '2025-12-24 00:00:00+00'",
+    ),
+    (
+        "all columns",
+        "SELECT max(id) AS id, max(kind) AS kind, max(at) AS at, max(amount) AS amount, max(user_id) AS user_id, max(note) AS note FROM events WHERE {}",
+    ),
 ];
 
 fn main() {
     let rows: u64 = setting("TENANTS_ROWS").unwrap_or(10_000_000);
-    let postgres = Postgres::private(&["shared_buffers = 1GB", "max_wal_size = 8GB", "wal_level = minimal", "max_wal_senders = 0"], "");
+    let postgres = Postgres::private(
+        &["shared_buffers = 1GB", "max_wal_size = 8GB", "wal_level = minimal", "max_wal_senders = 0"],
+        "",
+    );
     let url = postgres.database("tenants");
     postgres.psql(
         "tenants",
@@ -52,13 +61,25 @@ fn main() {
     let (store, config) = (folder.path().join("store"), folder.path().join("pilaster.toml"));
     std::fs::write(&config, CONFIG).unwrap();
     let snapshot = Command::new(env!("CARGO_BIN_EXE_pilaster"))
-        .args(["snapshot", "--postgres", &url, "--store", store.to_str().unwrap(), "--config", config.to_str().unwrap()])
+        .args([
+            "snapshot",
+            "--postgres",
+            &url,
+            "--store",
+            store.to_str().unwrap(),
+            "--config",
+            config.to_str().unwrap(),
+        ])
         .stdout(Stdio::null())
         .status();
     assert!(snapshot.unwrap().success(), "the snapshot failed");
     let server = Server::start(&store, &["--config", config.to_str().unwrap()]);
-    println!("{rows} rows of {TENANTS} tenants, medians of {RUNS} runs. Read: rows of the files, and bytes, for one question.\n");
-    println!("| question | all tenants | one, by its condition | one, by the barrier | barrier is | rows read: all, one | bytes read: all, one |");
+    println!(
+        "{rows} rows of {TENANTS} tenants, medians of {RUNS} runs. Read: rows of the files, and bytes, for one question.\n"
+    );
+    println!(
+        "| question | all tenants | one, by its condition | one, by the barrier | barrier is | rows read: all, one | bytes read: all, one |"
+    );
     println!("|---|---:|---:|---:|---:|---:|---:|");
     let header = format!("pilaster-tenant: {TENANT}\r\n");
     let mut logarithm = 0.0;
@@ -82,7 +103,13 @@ fn main() {
         logarithm += ratio.ln();
         println!(
             "| {name} | {} | {} | {} | {ratio:.2}× | {}, {} | {}, {} |",
-            shown(all), shown(condition), shown(barrier), all_read.0, barrier_read.0, all_read.1, barrier_read.1
+            shown(all),
+            shown(condition),
+            shown(barrier),
+            all_read.0,
+            barrier_read.0,
+            all_read.1,
+            barrier_read.1
         );
     }
     #[expect(clippy::cast_precision_loss, reason = "a handful")]

@@ -7,12 +7,11 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that cannot go on has failed, and prints")]
 
+#[path = "support/server.rs"]
+mod server;
 #[path = "../tests/it/support.rs"]
 #[expect(dead_code, reason = "shared with the tests")]
 mod support;
-#[path = "support/server.rs"]
-#[expect(dead_code, reason = "shared with other benchmarks")]
-mod server;
 #[path = "../tests/it/support_tpch.rs"]
 mod support_tpch;
 

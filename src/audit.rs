@@ -63,7 +63,9 @@ pub struct Replay {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sql: Option<Arc<str>>,
     /// By name.
-    pub parameters: Value,
+    pub parameters: serde_json::Map<String, Value>,
+    /// An IANA name.
+    pub time_zone: String,
 }
 
 /// How it ended.
@@ -224,9 +226,11 @@ impl Appended {
     }
 
     fn append(&self, line: &impl Serialize) {
-        let mut bytes = serde_json::to_vec(line).expect("a line is plain data");
-        bytes.push(b'\n');
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // A part of a line may stand there since it failed.
+        let mut bytes = if state.is_failing { vec![b'\n'] } else { Vec::with_capacity(512) };
+        serde_json::to_writer(&mut bytes, line).expect("a line is plain data");
+        bytes.push(b'\n');
         match self.try_append(&mut state, &bytes) {
             Ok(()) => state.is_failing = false,
             Err(error) => {
@@ -279,7 +283,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [path, replays] = ["audit", "replay"].map(|name| folder.path().join(name));
         let log = AuditLog::open(&path, Some(&replays)).unwrap();
-        let replay = Replay { sql: None, parameters: serde_json::json!({"plan": "pro"}) };
+        let parameters = serde_json::Map::from_iter([("plan".to_owned(), "pro".into())]);
+        let replay = Replay { sql: None, parameters, time_zone: "UTC".into() };
         let record = Record::new("query", &Principal::local()).about("revenue/mrr").with_replay(replay);
         log.write(&record.answered_by("engine", "memory", 7), ENDING);
         let text = std::fs::read_to_string(&path).unwrap();

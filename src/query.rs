@@ -71,7 +71,12 @@ impl Request {
             Target::AdHoc(text) => (record.of_sql(&fingerprint(text)), Some(Arc::clone(text))),
         };
         match audit.keeps_replays() {
-            true => record.with_replay(Replay { sql, parameters: self.parameters.to_json() }),
+            true => {
+                let mut parameters = self.parameters.to_json();
+                // Those that a token has fixed, of which the request knows nothing.
+                parameters.extend(self.principal.grant().into_iter().flat_map(|grant| grant.parameters.clone()));
+                record.with_replay(Replay { sql, parameters, time_zone: self.time_zone.clone() })
+            }
             false => record,
         }
     }
@@ -287,7 +292,7 @@ impl Service {
             PlanContext { time_zone: request.time_zone.clone(), sight: Sight::from(request.principal.scope()) };
         let prepared = self.prepare(&engine, sql, &bound, context, deadline).await;
         let prepared = match &label {
-            Some(query) => prepared.map_err(|error| not_for_tenants(error, &request.principal, query))?,
+            Some(query) => prepared.map_err(|error| not_for_tenants(error, request.principal.scope(), query))?,
             None => prepared?,
         };
         let key = key::of(&prepared, sql, &bound, request.principal.scope(), &request.time_zone);
@@ -390,7 +395,8 @@ impl Service {
             .collect::<Result<Vec<_>>>()?;
         let deadline = Instant::now() + self.0.limits.timeout;
         let context = PlanContext { time_zone: "UTC".into(), sight: Sight::from(scope) };
-        self.prepare(&engine, &query.sql, &Bound(types), context, deadline).await
+        let prepared = self.prepare(&engine, &query.sql, &Bound(types), context, deadline).await;
+        prepared.map_err(|error| not_for_tenants(error, scope, query))
     }
 
     fn statement(&self, text: &Arc<str>) -> Result<Arc<ReadOnlySql>> {
@@ -515,8 +521,8 @@ fn stoppable(batches: BatchStream, registration: Registration) -> BatchStream {
 }
 
 /// A dashboard that reads what no tenant is shown is no fault of who looks at it.
-fn not_for_tenants(error: Error, principal: &Principal, query: &NamedQuery) -> Error {
-    if *principal.scope() == Scope::All || error.sqlstate() != Some("42P01") {
+fn not_for_tenants(error: Error, scope: &Scope, query: &NamedQuery) -> Error {
+    if *scope == Scope::All || error.sqlstate() != Some("42P01") {
         return error;
     }
     let message = format!("the query {}/{} is not for tenants", query.dashboard, query.name);

@@ -282,10 +282,15 @@ impl Issuer {
         // Two tenants may have a user of one name.
         let of = match &scope {
             Scope::All => String::new(),
-            Scope::Tenant(tenant) => format!(":{tenant}"),
+            Scope::Tenant(tenant) => part(tenant.as_str()),
         };
-        Ok(Principal::new(&format!("jwt:{}{of}:{subject}", options.issuer), role, scope))
+        Ok(Principal::new(&format!("jwt:{}:{of}:{}", part(&options.issuer), part(subject)), role, scope))
     }
+}
+
+/// One part of a name, in which the colons between parts stand nowhere else.
+fn part(text: &str) -> String {
+    text.replace('%', "%25").replace(':', "%3A")
 }
 
 /// What of a token may be read before it is known to be genuine: which issuer and key it says it is by.

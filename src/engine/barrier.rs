@@ -114,8 +114,8 @@ impl ExecutionPlan for TenantBarrierExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = context.session_config().batch_size();
         let schema = self.schema();
-        // A batch that is large enough, and the tenant's own, passes as it is.
-        let batches = BatchCoalescer::new(Arc::clone(&schema), rows).with_biggest_coalesce_batch_size(Some(rows / 2));
+        // Where a batch ends depends on the tenant's rows alone: a query that fails in a batch does so whoever else there is.
+        let batches = BatchCoalescer::new(Arc::clone(&schema), rows);
         Ok(Box::pin(TenantRows {
             input: Some(self.input.execute(partition, context)?),
             column: self.column,
@@ -175,6 +175,7 @@ impl TenantRows {
             };
             if let Err(error) = taken {
                 self.input = None;
+                while self.batches.next_completed_batch().is_some() {}
                 return Poll::Ready(Some(Err(error)));
             }
         }
@@ -232,6 +233,8 @@ fn plain(schema: &SchemaRef, filter: &Expr) -> Option<Arc<dyn PhysicalExpr>> {
     let (index, field) = schema.column_with_name(name)?;
     let is_plain = matches!(op, Operator::Eq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
         && !field.data_type().is_nested()
+        // What is known of floats leaves out NaN, which is greater than all others.
+        && !field.data_type().is_floating()
         && *field.data_type() == value.data_type()
         && !value.is_null();
     is_plain.then(|| binary(Arc::new(Column::new(name, index)), op, value))

@@ -117,6 +117,12 @@ fn from_plan(message: &str) -> Error {
             .with_sqlstate("42883")
             .with_hint(hint.unwrap_or_else(|| "check its name; docs/sql.md lists what there is".to_owned()));
     }
+    if message.starts_with("Plan: [") {
+        // What the engine's own check finds says what the plan looks like.
+        return Error::new(Code::UnsupportedSql, "the engine finds no order in which it can run this query")
+            .with_sqlstate("0A000")
+            .with_hint("compute its windows in subqueries of their own");
+    }
     if message.contains(VALUES_DIFFER) || message.contains("nconsistent metadata across values list") {
         return Error::new(Code::InvalidSql, VALUES_DIFFER)
             .with_sqlstate("42804")

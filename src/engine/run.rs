@@ -106,7 +106,7 @@ where
     let task = runtime.spawn(async move {
         let last = match pump(make, &schema, check.as_ref(), deadline, &noticed, &sender).await {
             Ok(()) => Message::Done,
-            Err(error) => Message::Failed(error.while_running()),
+            Err(error) => Message::Failed(of_run(error)),
         };
         // Nobody listening any more is no fault.
         drop(sender.send(last).await);
@@ -178,6 +178,14 @@ where
             Some(batch) => send(Message::Batch(compact(batch, &schema)?)).await?,
             None => return Ok(()),
         }
+    }
+}
+
+/// What it says may hold values of rows, or of the plan; what the statement itself asks too much is neither.
+fn of_run(error: Error) -> Error {
+    match error.code() {
+        Code::UnsupportedSql | Code::InvalidRequest => error,
+        _ => error.while_running(),
     }
 }
 

@@ -163,9 +163,11 @@ impl TenantColumn {
             TenantKind::Int4 => i32::try_from(number()?).ok().map(|number| ScalarValue::Int32(Some(number))),
             TenantKind::Int8 => Some(ScalarValue::Int64(Some(number()?))),
             TenantKind::Text => Some(ScalarValue::Utf8View(Some(text.to_owned()))),
-            TenantKind::Padded => Some(ScalarValue::Utf8View(Some(text.trim_end_matches(' ').to_owned()))),
+            TenantKind::Padded if text.ends_with(' ') => return Err(wrong()),
+            TenantKind::Padded => Some(ScalarValue::Utf8View(Some(text.to_owned()))),
             TenantKind::Uuid => {
-                let uuid = uuid::Uuid::parse_str(text).map_err(|_| wrong())?;
+                let uuid =
+                    uuid::Uuid::parse_str(text).ok().filter(|uuid| uuid.to_string() == text).ok_or_else(wrong)?;
                 Some(ScalarValue::Utf8View(Some(uuid.to_string())))
             }
         })

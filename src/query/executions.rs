@@ -26,24 +26,23 @@ pub struct RunningExecution {
 
 /// All requests that are being answered. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Executions(Arc<Mutex<HashMap<Arc<str>, Entry>>>);
+pub struct Executions(Arc<Mutex<HashMap<u64, Entry>>>);
 
 #[derive(Debug)]
 struct Entry {
+    /// Of the request: a client may give two the same.
+    id: Arc<str>,
     principal: String,
     query: Option<String>,
     started_at: DateTime<Utc>,
     started: Instant,
     stop: CancellationToken,
-    /// Of this registration: a second request with the same id must not be unregistered by the first.
-    token: u64,
 }
 
 /// While it lives, the request is listed.
 #[derive(Debug)]
 pub struct Registration {
     executions: Executions,
-    id: Arc<str>,
     token: u64,
     /// Cancelled when somebody asks for a stop.
     pub stop: CancellationToken,
@@ -55,16 +54,15 @@ impl Executions {
         let token = TOKENS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let stop = CancellationToken::new();
         let entry = Entry {
+            id: id.into(),
             principal: principal.to_owned(),
             query,
             started_at: Utc::now(),
             started: Instant::now(),
             stop: stop.clone(),
-            token,
         };
-        let id: Arc<str> = id.into();
-        self.lock().insert(Arc::clone(&id), entry);
-        Registration { executions: self.clone(), id, token, stop }
+        self.lock().insert(token, entry);
+        Registration { executions: self.clone(), token, stop }
     }
 
     /// What runs now, the longest-running first.
@@ -72,9 +70,9 @@ impl Executions {
     pub fn list(&self) -> Vec<RunningExecution> {
         let mut running: Vec<RunningExecution> = self
             .lock()
-            .iter()
-            .map(|(id, entry)| RunningExecution {
-                id: Arc::clone(id),
+            .values()
+            .map(|entry| RunningExecution {
+                id: Arc::clone(&entry.id),
                 principal: entry.principal.clone(),
                 query: entry.query.clone(),
                 started_at: entry.started_at,
@@ -85,28 +83,22 @@ impl Executions {
         running
     }
 
-    /// Stops a request; says whether there was one that `may_stop` allows.
-    pub fn stop(&self, id: &str, may_stop: impl FnOnce(&str) -> bool) -> bool {
+    /// Stops requests of this id; says whether there was one that `may_stop` allows.
+    pub fn stop(&self, id: &str, may_stop: impl Fn(&str) -> bool) -> bool {
         let running = self.lock();
-        match running.get(id) {
-            Some(entry) if may_stop(&entry.principal) => {
-                entry.stop.cancel();
-                true
-            }
-            _ => false,
-        }
+        let mut of_id = running.values().filter(|entry| *entry.id == *id && may_stop(&entry.principal)).peekable();
+        let is_any = of_id.peek().is_some();
+        of_id.for_each(|entry| entry.stop.cancel());
+        is_any
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Entry>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut running = self.executions.lock();
-        if running.get(&self.id).is_some_and(|entry| entry.token == self.token) {
-            running.remove(&self.id);
-        }
+        self.executions.lock().remove(&self.token);
     }
 }

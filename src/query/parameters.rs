@@ -74,7 +74,7 @@ impl RawParameters {
 
     /// As they were given: a list where a name was given several times.
     #[must_use]
-    pub fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> serde_json::Map<String, Value> {
         let one = |value: &RawValue| match value {
             RawValue::Text(text) => Value::String(text.clone()),
             RawValue::Json(value) => value.clone(),
@@ -83,7 +83,7 @@ impl RawParameters {
             [single] => one(single),
             several => Value::Array(several.iter().map(one).collect()),
         };
-        Value::Object(self.0.iter().map(|(name, values)| (name.clone(), of(values))).collect())
+        self.0.iter().map(|(name, values)| (name.clone(), of(values))).collect()
     }
 
     /// The names that were given.
@@ -192,13 +192,25 @@ impl RawParameters {
 }
 
 impl Reserved<'_> {
+    /// The tenant of that name, which has one way to be written.
+    fn tenant(&self, text: &str) -> Option<ParameterValue> {
+        let value = self.tenant_type.parse(text)?;
+        let written = match &value {
+            ParameterValue::Int4(number) => number.to_string(),
+            ParameterValue::Int8(number) => number.to_string(),
+            ParameterValue::Text(text) => text.clone(),
+            _ => return None,
+        };
+        (written == text).then_some(value)
+    }
+
     fn value_of(&self, name: &str) -> Result<(ParameterType, ParameterValue)> {
         let kind = named::reserved_type(name, self.tenant_type)
             .ok_or_else(|| Error::new(Code::MissingParameter, format!("parameter {name:?} is missing")))?;
         let value = match name {
             "tenant" => match self.scope {
                 Scope::All => ParameterValue::Null,
-                Scope::Tenant(tenant) => self.tenant_type.parse(tenant.as_str()).ok_or_else(|| {
+                Scope::Tenant(tenant) => self.tenant(tenant.as_str()).ok_or_else(|| {
                     let (format, _) = self.tenant_type.format();
                     Error::new(
                         Code::InvalidRequest,

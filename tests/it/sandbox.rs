@@ -20,6 +20,9 @@ async fn what_blows_up_is_stopped() {
     let cases = [
         ("SELECT length(repeat('x', 2000000000)) AS n".to_owned(), "invalid_value"),
         ("SELECT sum(length(repeat('x', 10000000))) AS n FROM generate_series(1, 100000)".into(), "result_too_large"),
+        ("SELECT sum(length(repeat('x', 100000 + n))) AS n FROM generate_series(1, 100000) t(n)".into(), "result_too_large"),
+        ("SELECT max(repeat('x', 16000000)) AS n FROM generate_series(1, 100000)".into(), "result_too_large"),
+        ("SELECT length(string_agg(repeat('x', 16000000), '')) AS n FROM generate_series(1, 100000)".into(), "result_too_large"),
         ("SELECT length(lpad('x', 2000000000, 'y')) AS n".into(), "invalid_value"),
         ("SELECT length(replace(repeat('a', 1000000), 'a', repeat('b', 1000000))) AS n".into(), "invalid_value"),
         ("SELECT length(regexp_replace(repeat('a', 1000000), 'a', repeat('b', 1000000), 'g')) AS n".into(), "invalid_value"),
@@ -42,13 +45,13 @@ async fn what_blows_up_is_stopped() {
             "WITH RECURSIVE r AS (SELECT 1::numeric AS n UNION ALL SELECT n + 1 FROM r, generate_series(1, 100)) SELECT sum(n) AS n FROM r".into(),
             "",
         ),
-        ("SELECT count(*) AS n FROM users a, users b, users c, users d, users e".into(), "deadline_exceeded"),
-        ("SELECT count(*) AS n FROM users a JOIN users b ON a.id * b.id % 7919 = 1 JOIN users c ON true".into(), "deadline_exceeded"),
+        ("SELECT count(*) AS n FROM users a, users b, users c, users d, users e".into(), ""),
+        ("SELECT count(*) AS n FROM users a JOIN users b ON a.id * b.id % 7919 = 1 JOIN users c ON true".into(), ""),
         ("SELECT sum(x) AS n FROM (SELECT sum(id) OVER (ORDER BY id ROWS BETWEEN 100000 PRECEDING AND CURRENT ROW) AS x FROM events a) t".into(), ""),
         ("SELECT count(*) AS n FROM users WHERE name ~ '((a{1,200}){1,200}){1,200}'".into(), "invalid_value"),
         ("SELECT repeat('ab', 5000000) ~ '(a|b|ab)*(a|b|ab)*c' AS n".into(), ""),
         ("SELECT 10::numeric ^ 100000 AS n".into(), "invalid_value"),
-        ("SELECT to_char(1, repeat('9', 10000000)) AS n".into(), "invalid_value"),
+        ("SELECT to_char(1, repeat('9', 10000000)) AS n".into(), ""),
         ("SELECT length(jsonb_pretty(repeat('[', 1000000)::jsonb)) AS n".into(), "invalid_value"),
         ("SELECT json_agg(repeat('x', 1000000)) AS n FROM generate_series(1, 10000)".into(), ""),
     ];
@@ -71,12 +74,9 @@ async fn what_blows_up_is_stopped() {
             server.memory_bytes_max() >> 20,
             reply.status
         );
-        // Where the machine decides which bound is met first, any will do; a right answer in time, too.
-        let is_bound = ["deadline_exceeded", "out_of_memory", "result_too_large", "invalid_value", "unsupported_sql"];
-        let is_fine = if expect.is_empty() { code.is_empty() || is_bound.contains(&&*code) } else { code == expect };
-        // One bound instead of another is no harm.
-        let is_fine = is_fine || !expect.is_empty() && is_bound.contains(&&*code);
-        if !is_fine || started.elapsed() > Duration::from_secs(15) {
+        // Where the machine decides which bound is met first, any will do; where it is not said, an answer in time, too.
+        let is_bound = ["deadline_exceeded", "out_of_memory", "result_too_large", "invalid_value"].contains(&&*code);
+        if !(is_bound || expect.is_empty() && code.is_empty()) || started.elapsed() > Duration::from_secs(15) {
             wrong.push(format!("{what}: {} {code} after {:?}", reply.status, started.elapsed()));
         }
         Reply::of(server.sql("SELECT 1 AS one")).await.ok();

@@ -15,11 +15,11 @@ use crate::{
 const SETUP: &str = "
     CREATE TABLE tenants (id bigint PRIMARY KEY, name text NOT NULL);
     INSERT INTO tenants VALUES (1, 'one'), (2, 'two'), (3, 'three');
-    CREATE TABLE sales (id bigint PRIMARY KEY, tenant_id bigint REFERENCES tenants, x int NOT NULL, big bigint NOT NULL, note text, at date);
-    INSERT INTO sales VALUES (1, 1, 1, 10, '11', '2024-01-01'), (2, 1, 2, 20, '12', '2024-02-01'), (3, 1, 3, 30, '13', '2024-03-01');
-    INSERT INTO sales SELECT n, 2, 7, 9223372036854775807, 'secret ' || n, '1999-01-01' FROM generate_series(10, 2000) AS n;
-    INSERT INTO sales SELECT n, 3, 8, -9223372036854775808, NULL, '2099-01-01' FROM generate_series(2001, 2100) AS n;
-    INSERT INTO sales VALUES (9000, NULL, 7, 0, 'nobody''s', NULL);
+    CREATE TABLE sales (id bigint PRIMARY KEY, tenant_id bigint REFERENCES tenants, x int NOT NULL, big bigint NOT NULL, note text, at date, f float8);
+    INSERT INTO sales VALUES (1, 1, 1, 10, '11', '2024-01-01', 1), (2, 1, 2, 20, '12', '2024-02-01', 2), (3, 1, 3, 30, '13', '2024-03-01', 'NaN');
+    INSERT INTO sales SELECT n, 2, 7, 9223372036854775807, 'secret of somebody else, number ' || n, '1999-01-01', 100 FROM generate_series(10, 2000) AS n;
+    INSERT INTO sales SELECT n, 3, 8, -9223372036854775808, NULL, '2099-01-01', -5 FROM generate_series(2001, 2100) AS n;
+    INSERT INTO sales VALUES (9000, NULL, 7, 0, 'nobody''s', NULL, NULL);
     CREATE TABLE plans (code text PRIMARY KEY, price numeric(10,2));
     INSERT INTO plans VALUES ('a', 1.50), ('b', 2.50);
     CREATE TABLE payroll (id int, amount int);
@@ -119,6 +119,11 @@ async fn others_rows_are_not_there() {
         ("SELECT count(*) FROM tenants", json!([1])),
         ("SELECT max(name) FROM tenants JOIN sales ON sales.tenant_id = tenants.id", json!(["one"])),
         ("SELECT count(*) FROM plans", json!([2])),
+        // NaN is greater than all that others have, and all that they have not.
+        ("SELECT count(*) FROM sales WHERE f > 50", json!([1])),
+        ("SELECT count(*) FROM sales WHERE f > 5000", json!([1])),
+        ("SELECT count(*) FROM sales WHERE f = 'NaN'", json!([1])),
+        ("SELECT count(*) FROM sales WHERE f < -2", json!([0])),
         ("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY x) FROM sales", json!([2])),
         ("SELECT CASE WHEN count(*) > 100 THEN 1 / 0 ELSE 0 END FROM sales", json!([0])),
     ] {
@@ -129,6 +134,8 @@ async fn others_rows_are_not_there() {
     // Others see theirs, and whoever may see all, all.
     assert_eq!(shop.as_tenant("2", "SELECT count(*) AS n FROM sales").await.ok().row()["n"], json!(1991));
     assert_eq!(Reply::of(shop.server.sql("SELECT count(*) AS n FROM sales")).await.ok().row()["n"], json!(2095));
+    let nans = Reply::of(shop.server.sql("SELECT count(*) AS n FROM sales WHERE f > 5000")).await.ok();
+    assert_eq!(nans.row()["n"], json!(1), "what is skipped knows of NaN");
     assert_eq!(shop.as_tenant("4", "SELECT count(*) AS n FROM sales").await.ok().row()["n"], json!(0));
 }
 

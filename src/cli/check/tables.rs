@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use crate::{
     engine::{TablePolicies, TablePolicy, TenantColumn},
     sql::ScalarType,
-    store::{ForeignKey, Manifest, Table, TableName},
+    store::{Manifest, Table, TableName},
 };
 
 /// What products call the column, where no other table tells.
@@ -71,51 +71,84 @@ pub(super) fn tables(manifest: &Manifest, policies: &TablePolicies, tenant_type:
     if !unknown.is_empty() {
         let _ = writeln!(said.lines, "No tenant sees what is not classified. To paste, where it is right:");
         for table in unknown {
-            let (setting, why) = suggestion(table, manifest, policies);
-            let _ = writeln!(said.lines, "\n    # {why}\n    [tables.\"{}\"]\n    {setting}", table.name);
+            let (setting, why) = suggestion(table, manifest, policies, tenant_type);
+            let name = quoted(&table.name.to_string());
+            let _ = writeln!(said.lines, "\n    # {why}\n    [tables.{name}]\n    {setting}");
         }
     }
     said
 }
 
-/// A setting for the table, and why.
-fn suggestion(table: &Table, manifest: &Manifest, policies: &TablePolicies) -> (String, String) {
+/// A setting for the table, and why. What is not known to be a tenant's by a column of its own stays denied, which is safe.
+fn suggestion(
+    table: &Table,
+    manifest: &Manifest,
+    policies: &TablePolicies,
+    tenant_type: ScalarType,
+) -> (String, String) {
     let names = names_of_tenants(manifest, policies);
-    if let Some(column) = own_column(table, &names) {
-        return (format!("tenant = \"{column}\""), format!("by the name of its column {column}"));
-    }
-    // The table of the tenants themselves: others' tenant columns point to it.
-    let pointed_to = manifest.tables.iter().find_map(|other| {
-        let column = column_of(other, policies, &names)?;
-        other.foreign_keys.iter().find_map(|key| {
-            let is_it = key.table == table.name && *key.columns == [column.clone()];
-            is_it.then(|| (key.referenced.first(), &other.name))
-        })
-    });
-    if let Some((Some(column), other)) = pointed_to {
-        return (format!("tenant = \"{column}\""), format!("the tenant's column of {other} points to its {column}"));
-    }
-    let owner = |key: &&ForeignKey| {
-        let other = manifest.table(&key.table);
-        other.is_some_and(|other| column_of(other, policies, &names).is_some())
+    let by = |column: &str, why: String| {
+        let can_be = TenantColumn::of(table, column).is_ok_and(|column| column.holds(tenant_type));
+        can_be.then(|| (format!("tenant = {}", quoted(column)), why))
     };
-    match table.foreign_keys.iter().find(owner) {
-        Some(key) => (
-            "access = \"denied\"".into(),
-            format!(
-                "its rows are a tenant's through {} of {}: give it the tenant's column to show them",
-                key.columns.join(", "),
-                key.table
-            ),
-        ),
-        None => (
-            "access = \"shared\"".into(),
-            "nothing in it points to a tenant; denied, if its rows are not for all".into(),
-        ),
+    let to_tenants = table.foreign_keys.iter().find_map(|key| {
+        let [column] = key.columns.as_slice() else { return None };
+        let is_of_tenants =
+            matches!(policies.get(&key.table), Some(TablePolicy::Tenant(tenant)) if key.referenced == [tenant.clone()]);
+        is_of_tenants
+            .then(|| by(column, format!("its column {column} points to the tenants in {}", key.table)))
+            .flatten()
+    });
+    let by_name = || {
+        let column = names.iter().find(|name| TenantColumn::of(table, name).is_ok())?;
+        by(column, format!("by the name of its column {column}"))
+    };
+    // The table of the tenants themselves: others' tenant columns point to it.
+    let pointed_to = || {
+        manifest.tables.iter().find_map(|other| {
+            let own = column_of(other, policies, &names)?;
+            other.foreign_keys.iter().find_map(|key| {
+                let is_it = key.table == table.name && key.columns == [own.clone()];
+                let column = is_it.then(|| key.referenced.first()).flatten()?;
+                by(column, format!("the tenant's column of {} points to its {column}", other.name))
+            })
+        })
+    };
+    let found = to_tenants.or_else(by_name).or_else(pointed_to);
+    found.unwrap_or_else(|| ("access = \"denied\"".into(), why_denied(table, manifest, policies, &names)))
+}
+
+fn why_denied(table: &Table, manifest: &Manifest, policies: &TablePolicies, names: &[&str]) -> String {
+    // Whatever hangs together by keys, in either direction, may be of one tenant.
+    let (mut reached, mut next) = (vec![&table.name], 0);
+    while let Some(name) = reached.get(next).copied() {
+        next += 1;
+        let out = manifest.table(name).into_iter().flat_map(|table| table.foreign_keys.iter().map(|key| &key.table));
+        let back = manifest.tables.iter().filter(|other| other.foreign_keys.iter().any(|key| key.table == *name));
+        for other in out.chain(back.map(|other| &other.name)) {
+            if !reached.contains(&other) {
+                reached.push(other);
+            }
+        }
+    }
+    let of_tenant = reached
+        .iter()
+        .skip(1)
+        .find(|name| manifest.table(name).is_none_or(|other| column_of(other, policies, names).is_some()));
+    match of_tenant {
+        Some(other) => {
+            format!("its rows hang on {other}, whose rows are tenants': give it the tenant's column to show them")
+        }
+        None => "no key leads from it to a tenant: access = \"shared\" if every tenant may see all of it".into(),
     }
 }
 
-/// What tenant columns are called: as the policies say, the most frequent first, and then what is usual.
+/// As TOML writes it.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// What tenant columns are called: as the policies say, the most frequent first, or what is usual.
 fn names_of_tenants<'a>(manifest: &Manifest, policies: &'a TablePolicies) -> Vec<&'a str> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, policy) in policies.iter() {
@@ -129,21 +162,18 @@ fn names_of_tenants<'a>(manifest: &Manifest, policies: &'a TablePolicies) -> Vec
     }
     let mut names: Vec<&str> = counts.keys().copied().collect();
     names.sort_by_key(|name| std::cmp::Reverse(counts[name]));
-    names.extend(USUAL);
+    if names.is_empty() {
+        names.extend(USUAL);
+    }
     names
 }
 
-fn own_column(table: &Table, names: &[&str]) -> Option<String> {
-    let column = names.iter().find(|name| TenantColumn::of(table, name).is_ok())?;
-    Some((*column).to_owned())
-}
-
-/// The tenant's column of a table: as it is said, or as it would be suggested.
+/// The tenant's column of a table: as it is said, or as it would be suggested by its name.
 fn column_of(table: &Table, policies: &TablePolicies, names: &[&str]) -> Option<String> {
     match policies.get(&table.name) {
         Some(TablePolicy::Tenant(column)) => Some(column.clone()),
         Some(_) => None,
-        None => own_column(table, names),
+        None => names.iter().find(|name| TenantColumn::of(table, name).is_ok()).map(|name| (*name).to_owned()),
     }
 }
 

@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::{
     App, body,
-    logged::Logged,
+    logged::{Logged, Unanswered},
     negotiation::{Encoding, Wishes},
     problem::Failure,
     shortcut::Meaning,
@@ -41,12 +41,12 @@ pub(super) async fn answer(
     wishes: &Wishes,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
-    let record = app.audit.as_ref().map(|audit| request.record(audit));
+    let asked = Unanswered::new(app, &request.id, |audit| request.record(audit));
     let mut response = match answered(app, request, wishes, headers).await {
         Ok(response) => response,
         Err(failure) => failure.into_response(),
     };
-    if let Some(record) = record {
+    if let Some(record) = asked.and_then(Unanswered::answered) {
         let mut logged = response.extensions_mut().remove::<Logged>().unwrap_or_default();
         let (cache, snapshot) = (logged.cache, logged.snapshot);
         logged.record = Some(match snapshot {

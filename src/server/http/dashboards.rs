@@ -15,6 +15,7 @@ use super::{
     App,
     answer::{self, request},
     body,
+    logged::Unanswered,
     negotiation::{Encoding, Wishes, wishes},
     problem::{Failure, Problem, problem, told},
     queries::object,
@@ -74,8 +75,8 @@ pub(super) async fn post(
         queries.retain(|query| grant.covers(&dashboard, &query.name));
     }
     if queries.is_empty() {
-        let hint = format!("the dashboards are {}", catalog.dashboards().join(", "));
-        return Err(Error::new(Code::NotFound, format!("there is no dashboard {dashboard}")).with_hint(hint).into());
+        let error = Error::new(Code::NotFound, format!("there is no dashboard {dashboard}"));
+        return Err(error.with_hint("GET /v1/dashboards lists those there are").into());
     }
     let declared = |name: &str| queries.iter().any(|query| query.parameter(name).is_some());
     if let Some(unknown) = given.names().find(|name| !declared(name)) {
@@ -116,13 +117,14 @@ pub(super) async fn post(
 async fn line(app: App, query: std::sync::Arc<NamedQuery>, request: Request, wishes: Wishes) -> Bytes {
     let (id, scope) = (std::sync::Arc::clone(&request.id), request.principal.scope().clone());
     let started = std::time::Instant::now();
-    let mut record = app.audit.as_ref().map(|audit| request.record(audit));
+    let asked = Unanswered::new(&app, &id, |audit| request.record(audit));
+    let mut answered_by = None;
     let (mut outcome, mut rows) = ("ok", None);
     let made = match result(&app, request, &wishes).await {
         Ok((bytes, provenance, row_count)) => {
             rows = Some(row_count);
             let (cache, snapshot) = (provenance.cache.name(), provenance.snapshot.get());
-            record = record.map(|record| record.answered_by("engine", cache, snapshot));
+            answered_by = Some((cache, snapshot));
             encode_line(&Line {
                 query: &query.name,
                 status: 200,
@@ -142,7 +144,10 @@ async fn line(app: App, query: std::sync::Arc<NamedQuery>, request: Request, wis
             })
         }
     };
-    if let (Some(audit), Some(record)) = (&app.audit, record) {
+    if let (Some(audit), Some(mut record)) = (&app.audit, asked.and_then(Unanswered::answered)) {
+        if let Some((cache, snapshot)) = answered_by {
+            record = record.answered_by("engine", cache, snapshot);
+        }
         let (bytes, elapsed) = (made.len() as u64, started.elapsed());
         audit.write(&record, Ending { request_id: &id, outcome, rows, bytes, elapsed });
     }

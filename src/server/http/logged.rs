@@ -38,6 +38,37 @@ pub(super) struct Logged {
 #[derive(Clone, Debug)]
 pub(super) struct Acted(pub(super) String);
 
+/// A question whose answer is being made. Dropped before it is told how it ended, it leaves its line all the same: the client has gone, or
+/// the handler has died.
+pub(super) struct Unanswered {
+    audit: AuditLog,
+    id: Arc<str>,
+    record: Option<Record>,
+    started: Instant,
+}
+
+impl Unanswered {
+    pub(super) fn new(app: &App, id: &Arc<str>, record: impl FnOnce(&AuditLog) -> Record) -> Option<Self> {
+        let audit = app.audit.clone()?;
+        let record = Some(record(&audit));
+        Some(Self { audit, id: Arc::clone(id), record, started: Instant::now() })
+    }
+
+    /// The record, for whoever says from now on how it ends.
+    pub(super) fn answered(mut self) -> Option<Record> {
+        self.record.take()
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let Some(record) = self.record.take() else { return };
+        let outcome = if std::thread::panicking() { Code::Internal.as_str() } else { "cut" };
+        let elapsed = self.started.elapsed();
+        self.audit.write(&record, Ending { request_id: &self.id, outcome, rows: None, bytes: 0, elapsed });
+    }
+}
+
 /// What every reply has and leaves behind: its id, and a line in the access log when its last byte has gone.
 pub(super) fn finish(app: &App, mut response: Response, asked: Asked) -> Response {
     let headers = response.headers_mut();

@@ -80,6 +80,9 @@ pub(super) async fn pass(State(app): State<App>, mut request: Request, next: Nex
         Err(refusal) => Failure(refusal.error).into_response(),
     };
     let mut logged = response.extensions_mut().remove::<Logged>().unwrap_or_default();
+    // Whoever is refused further in leaves a line too.
+    let is_refusal = response.status() == StatusCode::FORBIDDEN;
+    let act = act.or((is_refusal && logged.record.is_none()).then_some("refused"));
     if let (Some(principal), Some(act), Some(_)) = (&principal, act, &app.audit) {
         let acted = response.extensions_mut().remove::<Acted>();
         let subject = acted.as_ref().map_or(uri.path(), |acted| &acted.0);

@@ -138,6 +138,8 @@ pub(super) fn asked(request: &Request, principal: &Principal) -> Option<Asked> {
     };
     part(target.as_bytes());
     part(principal.name().as_bytes());
+    part(principal.role().to_string().as_bytes());
+    part(if principal.views_as() { b"views" } else { b"" });
     match principal.scope() {
         Scope::All => part(b""),
         Scope::Tenant(tenant) => part(tenant.as_str().as_bytes()),

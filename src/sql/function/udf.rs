@@ -36,6 +36,8 @@ use crate::{
 
 /// Of what a function makes of one batch of rows, which no pool of memory counts.
 const BATCH_BYTES_MAX: usize = 256 << 20;
+/// Of what it makes of constants: as much as a statement could have written.
+const CONSTANT_BYTES_MAX: usize = 256 << 10;
 const DAY_MICROS: i64 = 86_400_000_000;
 const DIGITS_128: u8 = 38;
 const DIGITS_256: u8 = 76;
@@ -305,8 +307,11 @@ impl Function {
                 false => Value::Null,
             };
             bytes += result.heap_bytes();
-            if bytes > BATCH_BYTES_MAX {
-                let message = format!("{} makes more than {} MiB of some rows", self.group.name, BATCH_BYTES_MAX >> 20);
+            // One value for all rows is written once for each where they are put together.
+            let bytes_max = if is_scalar { CONSTANT_BYTES_MAX } else { BATCH_BYTES_MAX };
+            if bytes > bytes_max {
+                let what = if is_scalar { "a constant" } else { "some rows" };
+                let message = format!("{} makes more than {} KiB of {what}", self.group.name, bytes_max >> 10);
                 return Err(Error::new(Code::ResultTooLarge, message)
                     .with_sqlstate("54000")
                     .with_hint("ask for fewer rows, or shorter values"));

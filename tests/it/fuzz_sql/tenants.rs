@@ -65,8 +65,15 @@ pub(crate) fn tenants(seed: u64) -> Tenants {
             insert_rows(&mut before, &mut random, &table, 1_001..=1_000 + count, strange);
             insert_rows(&mut after, &mut random, &table, 5_001..=5_001 + count, strange);
         }
-        alone += &format!("{create}{own}");
-        among_others += &format!("{create}{before}{own}{after}");
+        // NaN in every seventh row of a float, whosever it is.
+        let floats = table
+            .columns
+            .iter()
+            .filter(|column| column.kind == Kind::Float8)
+            .map(|column| format!("UPDATE {} SET {} = 'NaN' WHERE id % 7 = 3;\n", table.name, column.name));
+        let nans: String = floats.collect();
+        alone += &format!("{create}{own}{nans}");
+        among_others += &format!("{create}{before}{own}{after}{nans}");
         let policy = match (is_of_tenants, is_denied) {
             (true, _) => "tenant = \"tenant\"",
             (_, true) => "access = \"denied\"",
