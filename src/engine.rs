@@ -10,6 +10,7 @@ mod barrier;
 mod catalog;
 mod derived;
 mod failure;
+mod float_bounds;
 mod gate;
 mod guard;
 mod guard_plan;

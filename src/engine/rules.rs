@@ -29,6 +29,7 @@ use datafusion::{
 
 use super::{
     failure::VALUES_DIFFER,
+    float_bounds::FloatBounds,
     not_constant::NotConstant,
     seal::{sealed, with_children},
 };
@@ -56,7 +57,8 @@ pub(super) fn physical(
         name if name == statistics.name() => Arc::new(OwnStatistics { inner: rule }) as _,
         _ => rule,
     };
-    std::iter::once(Arc::new(NotConstant) as _).chain(sealed(rules).into_iter().map(mend)).collect()
+    let rules = std::iter::once(Arc::new(NotConstant) as _).chain(sealed(rules).into_iter().map(mend));
+    rules.chain(std::iter::once(Arc::new(FloatBounds) as _)).collect()
 }
 
 /// Answers an aggregate from what is known of its rows. The engine's rule passes over one with a `FILTER`, and answers it from whatever

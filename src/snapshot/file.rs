@@ -130,12 +130,8 @@ fn properties(schema: &SchemaRef, options: &FileOptions) -> WriterProperties {
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
     for field in schema.fields() {
         if field.data_type().is_floating() {
-            // Floats hardly repeat: a dictionary of them costs more than it saves. And their bounds leave out NaN, which Postgres sorts
-            // after all others: a filter would skip it.
-            let column = ColumnPath::from(field.name().as_str());
-            builder = builder
-                .set_column_dictionary_enabled(column.clone(), false)
-                .set_column_statistics_enabled(column, EnabledStatistics::None);
+            // Floats hardly repeat: a dictionary of them costs more than it saves.
+            builder = builder.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
         }
     }
     builder.build()
