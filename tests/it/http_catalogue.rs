@@ -54,7 +54,7 @@ async fn the_catalogue_says_what_there_is() {
     );
     let rows: i64 = tables["tables"].as_array().unwrap().iter().map(|table| table["rows"].as_i64().unwrap()).sum();
     assert_eq!(snapshot["rows"], rows);
-    for path in ["/v1/tables", "/v1/snapshots", "/v1/snapshots/1"] {
+    for path in ["/v1/snapshots", "/v1/snapshots/1"] {
         let reply = Reply::of(server.get(path).header("Pilaster-Tenant", "1")).await;
         reply.problem(403, "permission_denied");
     }

@@ -76,7 +76,12 @@ pub(super) async fn post(
     }
     if queries.is_empty() {
         let error = Error::new(Code::NotFound, format!("there is no dashboard {dashboard}"));
-        return Err(error.with_hint("GET /v1/dashboards lists those there are").into());
+        // A page that shows one need not know of others.
+        let error = match principal.grant() {
+            Some(_) => error,
+            None => error.with_hint(format!("the dashboards are {}", catalog.dashboards().join(", "))),
+        };
+        return Err(error.into());
     }
     let declared = |name: &str| queries.iter().any(|query| query.parameter(name).is_some());
     if let Some(unknown) = given.names().find(|name| !declared(name)) {
