@@ -85,7 +85,10 @@ pub(super) struct ChartDefinition {
 }
 
 /// Lists all named queries.
-#[utoipa::path(get, path = "/v1/queries", tag = "queries", responses((status = 200, body = Queries)))]
+#[utoipa::path(
+    get, path = "/v1/queries", tag = "queries",
+    responses((status = 200, body = Queries), (status = "default", body = Problem, content_type = "application/problem+json"))
+)]
 pub(super) async fn queries(State(app): State<App>, Extension(principal): Extension<Principal>) -> Json<Queries> {
     let catalog = app.service.library().catalog();
     let mut queries = Vec::with_capacity(catalog.queries.len());
@@ -183,7 +186,10 @@ pub(super) struct Dashboard {
 }
 
 /// Lists the dashboards with the names of their queries.
-#[utoipa::path(get, path = "/v1/dashboards", tag = "queries", responses((status = 200, body = Dashboards)))]
+#[utoipa::path(
+    get, path = "/v1/dashboards", tag = "queries",
+    responses((status = 200, body = Dashboards), (status = "default", body = Problem, content_type = "application/problem+json"))
+)]
 pub(super) async fn dashboards(State(app): State<App>, Extension(principal): Extension<Principal>) -> Json<Dashboards> {
     let catalog = app.service.library().catalog();
     let queries = |name: &str| {

@@ -36,7 +36,10 @@ pub(super) struct Execution {
 }
 
 /// Lists what runs now, the longest-running first.
-#[utoipa::path(get, path = "/v1/executions", operation_id = "list_executions", tag = "executions", responses((status = 200, body = Executions)))]
+#[utoipa::path(
+    get, path = "/v1/executions", operation_id = "list_executions", tag = "executions",
+    responses((status = 200, body = Executions), (status = "default", body = Problem, content_type = "application/problem+json"))
+)]
 pub(super) async fn list(State(app): State<App>, Extension(principal): Extension<Principal>) -> Json<Executions> {
     let sees_all = principal.is_admin_of_all();
     let executions = app
