@@ -241,12 +241,9 @@ impl Engine {
         }
     }
 
-    /// The tables of which somebody with this scope sees something, by name.
-    pub fn tables(&self, scope: &Scope) -> impl Iterator<Item = &store::Table> {
-        self.visible(Sight::from(scope))
-    }
-
-    fn visible(&self, sight: Sight) -> impl Iterator<Item = &store::Table> {
+    /// The tables of which somebody who sees this much sees something, by name.
+    pub fn tables(&self, sight: impl Into<Sight>) -> impl Iterator<Item = &store::Table> {
+        let sight = sight.into();
         let is_shown = move |table: &&store::Table| match sight {
             Sight::Everything => true,
             Sight::OneTenant => self.0.tables.get(&table.name).is_some_and(|known| known.shown != Shown::Nothing),
@@ -320,7 +317,7 @@ fn no_such_table(engine: &Engine, sight: Sight, name: &str) -> Error {
     let bare = name.rsplit('.').next().unwrap_or(name);
     let distance =
         |candidate: &&TableName| datafusion::common::utils::datafusion_strsim::levenshtein(&candidate.table, bare);
-    let names = engine.visible(sight).map(|table| &table.name);
+    let names = engine.tables(sight).map(|table| &table.name);
     let nearest = names.filter(|candidate| distance(candidate) <= 3).min_by_key(distance);
     let error = Error::new(Code::InvalidSql, format!("table {name:?} is not in the snapshot")).with_sqlstate("42P01");
     match nearest {

@@ -10,6 +10,7 @@ use super::build;
 use crate::{
     access::Scope,
     config::Config,
+    engine::Sight,
     error::{Code, Error, Result},
     output::postgres_type_name,
     sql::differences::{Effect, Found, find, find_in},
@@ -51,7 +52,8 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
         let read = planned.as_ref().map_or_else(|_| Vec::new(), |planned| planned.facts().tables.clone());
         let verdict = judge(planned.map(|planned| Arc::clone(planned.schema())), find(&query.sql));
         report.add(&format!("{}/{}", query.dashboard, query.name), query.sql.text(), &verdict);
-        let hidden = tables::hidden(read.iter().map(|table| &table.name), engine.manifest(), &policies);
+        let is_shown = |name: &TableName| engine.tables(Sight::OneTenant).any(|table| table.name == *name);
+        let hidden: Vec<&TableName> = read.iter().map(|table| &table.name).filter(|name| !is_shown(name)).collect();
         if has_tenants && !hidden.is_empty() {
             report.refused_to_tenants(&hidden);
         }

@@ -16,7 +16,7 @@ use pilaster::sql::differences::find_in;
 use tokio_postgres::Client;
 
 use crate::{
-    compare::{compare_to_scale, connect},
+    compare::{Difference, Rows, compare_to_scale, connect},
     fuzz_sql::{Query, Schema, corpus, generate, has_idle, is_ordered, letters, random, shrink, sql},
     slt::{load_corpus, on_engine, on_postgres, sort_rows},
     support::{Locale, Postgres},
@@ -82,8 +82,19 @@ async fn random_statements_are_answered_as_postgres_does() {
     assert!(tally.faults.is_empty(), "{} faults, for example:\n\n{}", tally.fault_count, tally.faults.join("\n\n"));
 }
 
+/// How two answers to the query differ.
+pub(crate) fn difference(query: &Query, mut first: Rows, mut second: Rows) -> Difference {
+    let letters = letters(query);
+    if !is_ordered(query) {
+        sort_rows(&mut first, &letters);
+        sort_rows(&mut second, &letters);
+    }
+    let is_quotient = |column: usize| letters.as_bytes().get(column) == Some(&b'Q');
+    compare_to_scale(&first, &second, |column, _| is_quotient(column).then_some(QUOTIENT_SCALE_MAX))
+}
+
 #[expect(clippy::disallowed_methods, reason = "a test's own switch is not configuration")]
-fn setting(name: &str) -> Option<u64> {
+pub(crate) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
@@ -143,15 +154,8 @@ impl Place {
             (Err(_), Ok(_)) if has_idle(query) => Verdict::Answered,
             (Err(state), Ok(_)) => Verdict::Fault("accepts", state),
             (Ok(_), Err((state, message))) => Verdict::Refused(format!("{state} {}", outline(&message))),
-            (Ok(mut theirs), Ok(mut ours)) => {
-                let letters = letters(query);
-                if !is_ordered(query) {
-                    sort_rows(&mut theirs, &letters);
-                    sort_rows(&mut ours, &letters);
-                }
-                let is_quotient = |column: usize| letters.as_bytes().get(column) == Some(&b'Q');
-                let difference =
-                    compare_to_scale(&theirs, &ours, |column, _| is_quotient(column).then_some(QUOTIENT_SCALE_MAX));
+            (Ok(theirs), Ok(ours)) => {
+                let difference = difference(query, theirs, ours);
                 match (difference.rows, difference.columns) {
                     (Some(how), _) => Verdict::Fault("rows", how),
                     (None, Some(how)) => Verdict::Fault("columns", how),

@@ -9,9 +9,10 @@
 use futures::StreamExt;
 
 use crate::{
-    compare::{Rows, compare_to_scale, connect},
-    fuzz_sql::{Query, Tenants, generate, is_ordered, letters, sql, tenants},
-    slt::{on_engine, on_engine_as, sort_rows},
+    compare::{Rows, connect},
+    finder::{difference, setting},
+    fuzz_sql::{Query, Tenants, generate, sql, tenants},
+    slt::{on_engine, on_engine_as},
     support::{Locale, Postgres},
     support_server::{Server, Settings, pilaster, run},
 };
@@ -21,8 +22,6 @@ const STATEMENTS: u64 = 2_000;
 /// Over one schema.
 const PER_SCHEMA: u64 = 400;
 const TOGETHER: usize = 4;
-/// A quotient of Postgres has 16 digits; what an expression adds to it may have more behind the point.
-const QUOTIENT_SCALE_MAX: usize = 12;
 
 type Answer = Result<Rows, (String, String)>;
 
@@ -52,11 +51,6 @@ async fn a_tenant_is_told_the_same_whoever_else_there_is() {
     assert!(tally.other_order * 20 < statements, "few errors depend on how the work is ordered: {tally:?}");
     assert!(answered * 2 > statements, "most statements are answered: {tally:?}");
     assert!(tally.refused_tables > 0 || statements < 1_000, "denied tables are asked for: {tally:?}");
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test's own switch is not configuration")]
-fn setting(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
 }
 
 /// Servers over the two databases.
@@ -134,15 +128,8 @@ async fn serve(postgres: &Postgres, name: &str, setup: &str, config: &str) -> (S
 /// Whether two answers are one: the same rows, or errors of the same code.
 fn same(query: &Query, first: Answer, second: Answer) -> Result<(), String> {
     match (first, second) {
-        (Ok(mut first), Ok(mut second)) => {
-            let letters = letters(query);
-            if !is_ordered(query) {
-                sort_rows(&mut first, &letters);
-                sort_rows(&mut second, &letters);
-            }
-            let is_quotient = |column: usize| letters.as_bytes().get(column) == Some(&b'Q');
-            let difference =
-                compare_to_scale(&first, &second, |column, _| is_quotient(column).then_some(QUOTIENT_SCALE_MAX));
+        (Ok(first), Ok(second)) => {
+            let difference = difference(query, first, second);
             difference.rows.or(difference.columns).map_or(Ok(()), Err)
         }
         (Err(first), Err(second)) if first == second => Ok(()),

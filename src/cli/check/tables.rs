@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use crate::{
     engine::{TablePolicies, TablePolicy, TenantColumn},
     sql::ScalarType,
-    store::{Manifest, Table, TableName},
+    store::{Manifest, Table},
 };
 
 /// What products call the column, where no other table tells.
@@ -175,20 +175,4 @@ fn column_of(table: &Table, policies: &TablePolicies, names: &[&str]) -> Option<
         Some(_) => None,
         None => names.iter().find(|name| TenantColumn::of(table, name).is_ok()).map(|name| (*name).to_owned()),
     }
-}
-
-/// The tables that a query reads and no tenant sees.
-pub(super) fn hidden<'a>(
-    read: impl Iterator<Item = &'a TableName>,
-    manifest: &Manifest,
-    policies: &TablePolicies,
-) -> Vec<&'a TableName> {
-    let is_hidden = |name: &&TableName| match policies.get(name) {
-        Some(TablePolicy::Shared) => false,
-        Some(TablePolicy::Tenant(column)) => {
-            manifest.table(name).is_none_or(|table| TenantColumn::of(table, column).is_err())
-        }
-        Some(TablePolicy::Denied) | None => true,
-    };
-    read.filter(is_hidden).collect()
 }

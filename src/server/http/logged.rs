@@ -77,7 +77,7 @@ pub(super) fn finish(app: &App, mut response: Response, asked: Asked) -> Respons
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let logged = response.extensions_mut().remove::<Logged>().unwrap_or_default();
-    let audit = logged.record.as_ref().and(app.audit.clone());
+    let audit = logged.record.as_ref().and_then(|_| app.audit.clone());
     let line = AccessLine { asked, status: response.status().as_u16(), logged, audit };
     response.map(|body| Body::new(LoggedBody { body, bytes: 0, ended: false, line: Some(line) }))
 }
