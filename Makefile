@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pilaster/targe
 LOCKED := $(if $(CI),--locked)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check demo-stop clean-demo test slt docs-sql sqlfuzz tenantfuzz bench fmt lint doc
+.PHONY: help demo demo-check demo-stop clean-demo test slt docs-sql sqlfuzz tenantfuzz fuzz bench fmt lint doc
 
 help: ## List what there is
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ tenantfuzz: ## Ask as a tenant, with other tenants' rows and without, TENANCY_ST
 	@tools/install-packages.sh cargo cc postgres redis
 	TENANCY_STATEMENTS=$${TENANCY_STATEMENTS:-100000} TENANCY_SEED=$${TENANCY_SEED:-$$(date +%s)} \
 		cargo test --release $(LOCKED) --test it -- --nocapture tenancy_fuzz::
+
+fuzz: ## Throw bytes at each decoder for FUZZ_SECONDS, 600 if it is not said; needs a nightly compiler and cargo-fuzz
+	@tools/install-packages.sh cargo cc
+	@tools/fuzz.sh
 
 bench: ## Run the benchmarks
 	@tools/install-packages.sh cargo cc

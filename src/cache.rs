@@ -25,6 +25,7 @@ use futures::{FutureExt, Stream, future::BoxFuture};
 
 pub use self::{
     entry::Entry,
+    envelope::{is_believed, sealed},
     key::{BodyId, Key},
     redis::RedisConfig,
 };

@@ -30,6 +30,7 @@ mod library;
 mod literal;
 mod marks;
 mod min_max;
+mod narrow_sum;
 mod ntile;
 mod operators;
 mod order;
@@ -39,6 +40,7 @@ mod set_all;
 mod shape;
 mod signed;
 mod single;
+mod size;
 mod spread;
 mod statement;
 mod strict;
@@ -60,6 +62,7 @@ pub use fingerprint::fingerprint;
 pub use functions::{install_functions, is_aggregate, is_window};
 pub use labels::shown_name;
 pub use parameter::{Numeric, ParameterType, ParameterValue, ScalarType};
+pub use size::logical_bytes;
 pub use statement::{Placeholder, ReadOnlySql, StatementLimits, quote_literal};
 
 /// Field metadata that names a column's Postgres type (`pg_type.typname`) where the Arrow type does not say it all: `uuid`,

@@ -12,7 +12,7 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray, RecordBatch, Scalar},
+    array::{Array, ArrayRef, RecordBatch, Scalar},
     compute::{BatchCoalescer, kernels::cmp, prep_null_mask_filter},
     datatypes::SchemaRef,
 };
@@ -148,11 +148,10 @@ impl TenantRows {
     fn take_in(&mut self, batch: &RecordBatch) -> Result<()> {
         let is_theirs = cmp::eq(batch.column(self.column), &Scalar::new(Arc::clone(&self.tenant)))?;
         let is_theirs = if is_theirs.null_count() > 0 { prep_null_mask_filter(&is_theirs) } else { is_theirs };
-        let batch = batch.project(&self.columns)?;
-        match count(&is_theirs) {
+        match is_theirs.true_count() {
             0 => Ok(()),
-            all if all == batch.num_rows() => Ok(self.batches.push_batch(batch)?),
-            _ => Ok(self.batches.push_batch_with_filter(batch, &is_theirs)?),
+            all if all == batch.num_rows() => Ok(self.batches.push_batch(batch.project(&self.columns)?)?),
+            _ => Ok(self.batches.push_batch_with_filter(batch.project(&self.columns)?, &is_theirs)?),
         }
     }
 
@@ -180,10 +179,6 @@ impl TenantRows {
             }
         }
     }
-}
-
-fn count(mask: &BooleanArray) -> usize {
-    mask.values().count_set_bits()
 }
 
 impl Stream for TenantRows {

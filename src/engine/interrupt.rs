@@ -2,7 +2,8 @@
 //!
 //! A task that is aborted ends at its next await. A join whose condition lets no pair of rows through looks at billions of pairs
 //! before it has a batch to hand over, and does not await in between. Its condition is evaluated batch by batch all the while,
-//! so that is where it finds out that nobody waits any more.
+//! so that is where it finds out that nobody waits any more. One without a condition hands over batches faster than whatever adds them up
+//! comes to an await; it finds out between two of them.
 
 use std::{
     fmt,
@@ -21,14 +22,18 @@ use arrow::{
 use datafusion::{
     common::{
         DataFusionError, Result,
-        tree_node::{Transformed, TransformedResult, TreeNode},
+        tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
     },
+    execution::TaskContext,
     logical_expr::ColumnarValue,
     physical_plan::{
-        ExecutionPlan, PhysicalExpr,
+        DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, SendableRecordBatchStream,
         joins::{HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder, SortMergeJoinExec, utils::JoinFilter},
+        stream::RecordBatchStreamAdapter,
+        unnest::UnnestExec,
     },
 };
+use futures::StreamExt;
 
 use super::{
     guard::guarded_expression,
@@ -63,7 +68,7 @@ impl Interrupt {
     }
 }
 
-/// The plan, with every join's condition made to notice `interrupt`.
+/// The plan, with every join, and what else makes many rows of few, made to notice `interrupt`.
 pub(super) fn interruptible(
     plan: Arc<dyn ExecutionPlan>,
     interrupt: &Arc<Interrupt>,
@@ -74,22 +79,21 @@ pub(super) fn interruptible(
         let schema = Arc::clone(filter.schema());
         Ok(Some(JoinFilter::new(Arc::new(expression), filter.column_indices().to_vec(), schema)))
     };
-    plan.transform_up(|node| {
+    let noticing = |node: Arc<dyn ExecutionPlan>| -> Result<Arc<dyn ExecutionPlan>> {
         if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>()
             && let Some(filter) = join.filter()
         {
-            let made = NestedLoopJoinExecBuilder::from(join).with_filter(wrap(filter)?).build()?;
-            return Ok(Transformed::yes(Arc::new(made) as _));
+            return Ok(Arc::new(NestedLoopJoinExecBuilder::from(join).with_filter(wrap(filter)?).build()?));
         }
         if let Some(join) = node.downcast_ref::<HashJoinExec>()
             && let Some(filter) = join.filter()
         {
-            return Ok(Transformed::yes(join.builder().with_filter(wrap(filter)?).build_exec()?));
+            return join.builder().with_filter(wrap(filter)?).build_exec();
         }
         if let Some(join) = node.downcast_ref::<SortMergeJoinExec>()
             && let Some(filter) = join.filter()
         {
-            let made = SortMergeJoinExec::try_new(
+            return Ok(Arc::new(SortMergeJoinExec::try_new(
                 Arc::clone(&join.left),
                 Arc::clone(&join.right),
                 join.on.clone(),
@@ -97,12 +101,64 @@ pub(super) fn interruptible(
                 join.join_type,
                 join.sort_options.clone(),
                 join.null_equality,
-            )?;
-            return Ok(Transformed::yes(Arc::new(made) as _));
+            )?));
         }
-        Ok(Transformed::no(node))
+        Ok(node)
+    };
+    plan.transform_up(|node| {
+        if node.children().len() < 2 && !node.is::<UnnestExec>() {
+            return Ok(Transformed::no(node));
+        }
+        let made: Arc<dyn ExecutionPlan> =
+            Arc::new(Watched { input: noticing(node)?, interrupt: Arc::clone(interrupt) });
+        Ok(Transformed::yes(made))
     })
     .data()
+}
+
+/// Its input, batch by batch, until the query is to stop.
+#[derive(Debug)]
+struct Watched {
+    input: Arc<dyn ExecutionPlan>,
+    interrupt: Arc<Interrupt>,
+}
+
+impl DisplayAs for Watched {
+    fn fmt_as(&self, _: DisplayFormatType, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Watched")
+    }
+}
+
+impl ExecutionPlan for Watched {
+    fn name(&self) -> &'static str {
+        "Watched"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.into_iter().next().unwrap_or_else(|| Arc::clone(&self.input));
+        Ok(Arc::new(Self { input, interrupt: Arc::clone(&self.interrupt) }))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let interrupt = Arc::clone(&self.interrupt);
+        let batches = self.input.execute(partition, context)?.map(move |batch| interrupt.check().and(batch));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)))
+    }
 }
 
 /// A condition that fails when the query is to stop, and else is what it was.

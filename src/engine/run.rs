@@ -4,6 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StringViewArray},
+    buffer::OffsetBuffer,
     compute::{CastOptions, cast_with_options},
     datatypes::{DataType, Field, Schema, SchemaRef},
     util::display::FormatOptions,
@@ -30,12 +31,16 @@ use super::{
 };
 use crate::{
     error::{Code, Error, Result},
-    sql::CHAR_LENGTH_KEY,
+    sql::{CHAR_LENGTH_KEY, logical_bytes},
     telemetry,
 };
 
 /// How many batches wait between the engine and whoever reads: enough to overlap, little enough to bound memory.
 const QUEUE: usize = 2;
+/// Of a batch that is handed over.
+const PIECE_BYTES_MAX: usize = 16 << 20;
+/// Of one row of a result, which is written out as a whole.
+const ROW_BYTES_MAX: usize = 256 << 20;
 /// A value that does not fit is an error, not NULL.
 const STRICT: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
 
@@ -175,7 +180,11 @@ where
         };
         match batch {
             Some(batch) if batch.num_rows() == 0 => {}
-            Some(batch) => send(Message::Batch(compact(batch, &schema)?)).await?,
+            Some(batch) => {
+                for piece in pieces(batch)? {
+                    send(Message::Batch(compact(piece, &schema)?)).await?;
+                }
+            }
             None => return Ok(()),
         }
     }
@@ -234,9 +243,30 @@ async fn bounded<T>(deadline: Instant, future: impl Future<Output = Result<T>>) 
     tokio::time::timeout_at(deadline.into(), future).await.unwrap_or_else(|_| Err(too_late()))
 }
 
+/// The batch in pieces that can be written out: its rows may share texts, and be far more than the memory that holds them.
+fn pieces(batch: RecordBatch) -> Result<Vec<RecordBatch>> {
+    let bytes: usize = batch.columns().iter().map(logical_bytes).sum();
+    match batch.num_rows() {
+        _ if bytes <= PIECE_BYTES_MAX => Ok(vec![batch]),
+        0 | 1 if bytes > ROW_BYTES_MAX => Err(Error::new(
+            Code::ResultTooLarge,
+            format!("a row of the result has more than {} MiB", ROW_BYTES_MAX >> 20),
+        )
+        .with_sqlstate("54000")
+        .with_hint("ask for shorter values")),
+        0 | 1 => Ok(vec![batch]),
+        rows => {
+            let mut all = pieces(batch.slice(0, rows / 2))?;
+            all.extend(pieces(batch.slice(rows / 2, rows - rows / 2))?);
+            Ok(all)
+        }
+    }
+}
+
 /// The batch as it is shown. Views share the buffers of whole row groups; a small result must not keep those alive.
 fn compact(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let needs = |column: &ArrayRef| matches!(column.data_type(), DataType::Utf8View | DataType::BinaryView);
+    let needs =
+        |column: &ArrayRef| matches!(column.data_type(), DataType::Utf8View | DataType::BinaryView | DataType::List(_));
     let batch = padded(batch, schema)?;
     if !batch.columns().iter().any(needs) && batch.schema_ref() == schema {
         return Ok(batch);
@@ -246,8 +276,8 @@ fn compact(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         .iter()
         .zip(schema.fields())
         .map(|(column, field)| match column.data_type() {
-            DataType::Utf8View if wastes(column) => Ok(Arc::new(column.as_string_view().gc()) as ArrayRef),
-            DataType::BinaryView if wastes(column) => Ok(Arc::new(column.as_binary_view().gc()) as ArrayRef),
+            shown if shown == field.data_type() && is_own_size(column) => Ok(Arc::clone(column)),
+            DataType::Utf8View | DataType::BinaryView | DataType::List(_) => own(column, field.data_type()),
             shown if shown == field.data_type() => Ok(Arc::clone(column)),
             _ => cast_with_options(column, field.data_type(), &STRICT)
                 .map_err(|error| from_datafusion(error.into(), None)),
@@ -294,13 +324,33 @@ fn with_spaces(column: &ArrayRef, field: &Field) -> ArrayRef {
     }
 }
 
-fn wastes(column: &ArrayRef) -> bool {
-    let held = column.get_buffer_memory_size();
-    let used = match column.data_type() {
-        DataType::Utf8View => column.as_string_view().total_buffer_bytes_used(),
-        _ => column.as_binary_view().total_buffer_bytes_used(),
+/// Whether memory holds about what the values are: neither whole row groups for a few of their rows, nor one text for many.
+fn is_own_size(column: &ArrayRef) -> bool {
+    let (held, values) = (column.get_buffer_memory_size(), logical_bytes(column));
+    held <= 2 * values + (64 << 10) && values <= 4 * held + (1 << 20)
+}
+
+/// The column with buffers of its own, of this type.
+fn own(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+    let failed = |error: arrow::error::ArrowError| from_datafusion(error.into(), None);
+    let copied: ArrayRef = match column.data_type() {
+        _ if is_own_size(column) => Arc::clone(column),
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        DataType::List(item) => {
+            let lists = column.as_list::<i32>();
+            let (from, to) = (lists.value_offsets()[0], lists.value_offsets()[lists.len()]);
+            let place = |offset: i32| usize::try_from(offset).unwrap_or(0);
+            let values = own(&lists.values().slice(place(from), place(to) - place(from)), item.data_type())?;
+            let offsets = OffsetBuffer::from_lengths(lists.offsets().lengths());
+            Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, lists.nulls().cloned()).map_err(failed)?)
+        }
+        _ => Arc::clone(column),
     };
-    held > 2 * (used + 16 * column.len()) + (64 << 10)
+    if copied.data_type() == data_type {
+        return Ok(copied);
+    }
+    cast_with_options(&copied, data_type, &STRICT).map_err(failed)
 }
 
 pub(super) fn too_late() -> Error {

@@ -7,7 +7,7 @@ use arrow::{
     compute::cast,
     datatypes::{
         DataType, Field, FieldRef, Float32Type, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-        IntervalUnit,
+        IntervalUnit, Schema,
     },
 };
 use datafusion::{
@@ -27,6 +27,7 @@ use super::{
     function::{Interval, fault, no_function},
     interval_sum::IntervalSum,
     library::interval_math,
+    narrow_sum::Narrow,
 };
 use crate::error::Error;
 
@@ -96,9 +97,6 @@ impl AggregateUDFImpl for PostgresSum {
             ] => DataType::Int32,
             [DataType::Int64 | DataType::UInt32] => DataType::Decimal128(19, 0),
             [DataType::UInt64] => DataType::Decimal128(20, 0),
-            [DataType::Decimal128(precision, scale)] if *precision > DIGITS_128 - SUM_DIGITS => {
-                DataType::Decimal256(*precision, *scale)
-            }
             [decimal @ (DataType::Decimal128(..) | DataType::Decimal256(..))] => decimal.clone(),
             [DataType::Float32] if self.name != WIDE_SUM => DataType::Float32,
             [DataType::Float16 | DataType::Float32 | DataType::Float64] => DataType::Float64,
@@ -112,6 +110,9 @@ impl AggregateUDFImpl for PostgresSum {
         match types {
             [DataType::Int32] => Ok(DataType::Int64),
             [own @ (DataType::Float32 | DataType::Interval(_))] => Ok(own.clone()),
+            [DataType::Decimal128(precision, scale)] if *precision > DIGITS_128 - SUM_DIGITS => {
+                Ok(DataType::Decimal256(precision + SUM_DIGITS, *scale))
+            }
             _ => self.inner.return_type(types),
         }
     }
@@ -123,9 +124,12 @@ impl AggregateUDFImpl for PostgresSum {
             }
             return Ok(Box::new(IntervalSum::default()));
         }
-        let is_real = arguments.return_field.data_type() == &DataType::Float32;
+        if is_narrow(&arguments) && !arguments.is_distinct {
+            return Ok(Box::new(Narrow::new(arguments.return_field.data_type(), single)?));
+        }
+        let kind = arguments.return_field.data_type().clone();
         with_wide_result(arguments, |arguments| {
-            Ok(Box::new(Widening::new(self.inner.accumulator(arguments)?, is_real)) as _)
+            Ok(Box::new(Widening::new(self.inner.accumulator(arguments)?, kind)) as _)
         })
     }
 
@@ -146,9 +150,9 @@ impl AggregateUDFImpl for PostgresSum {
     }
 
     fn create_groups_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        let is_real = arguments.return_field.data_type() == &DataType::Float32;
+        let kind = arguments.return_field.data_type().clone();
         with_wide_result(arguments, |arguments| {
-            Ok(Box::new(Widening::new(self.inner.create_groups_accumulator(arguments)?, is_real)) as _)
+            Ok(Box::new(Widening::new(self.inner.create_groups_accumulator(arguments)?, kind)) as _)
         })
     }
 
@@ -160,7 +164,8 @@ impl AggregateUDFImpl for PostgresSum {
             let is_real = arguments.return_field.data_type() == &DataType::Float32;
             return Ok(Box::new(MovingSum { is_real, values: VecDeque::new() }));
         }
-        Ok(Box::new(Widening::new(self.inner.create_sliding_accumulator(arguments)?, false)))
+        let kind = arguments.return_field.data_type().clone();
+        Ok(Box::new(Widening::new(self.inner.create_sliding_accumulator(arguments)?, kind)))
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -174,6 +179,28 @@ impl AggregateUDFImpl for PostgresSum {
 
 fn is_interval(arguments: &AccumulatorArgs<'_>) -> bool {
     matches!(arguments.return_field.data_type(), DataType::Interval(_))
+}
+
+/// Whether decimals of 128 bits have a sum of 256.
+fn is_narrow(arguments: &AccumulatorArgs<'_>) -> bool {
+    let of = arguments.expr_fields.first().map(|field| field.data_type());
+    matches!((of, arguments.return_field.data_type()), (Some(DataType::Decimal128(..)), DataType::Decimal256(..)))
+}
+
+/// The engine's sum of decimals of this type, which has the values' type.
+pub(super) fn single(decimal: &DataType) -> Result<Box<dyn Accumulator>> {
+    let field: FieldRef = Arc::new(Field::new("summed", decimal.clone(), true));
+    Sum::new().accumulator(AccumulatorArgs {
+        return_field: Arc::clone(&field),
+        schema: &Schema::empty(),
+        ignore_nulls: false,
+        order_bys: &[],
+        is_reversed: false,
+        name: "sum",
+        is_distinct: false,
+        exprs: &[],
+        expr_fields: &[field],
+    })
 }
 
 /// The engine sums floats of one width only.
@@ -239,18 +266,33 @@ impl Accumulator for MovingSum {
     }
 }
 
-/// Sums an `int4` as an `int8`.
+/// Sums an `int4` as an `int8`, and others as what their sum is.
 #[derive(Debug)]
 struct Widening<A> {
     inner: A,
-    is_real: bool,
+    /// The sum's.
+    kind: DataType,
     /// Whether a float that was summed is infinite, as its sum may be then.
     has_infinite: bool,
 }
 
 impl<A> Widening<A> {
-    const fn new(inner: A, is_real: bool) -> Self {
-        Self { inner, is_real, has_infinite: false }
+    const fn new(inner: A, kind: DataType) -> Self {
+        Self { inner, kind, has_infinite: false }
+    }
+
+    fn is_real(&self) -> bool {
+        self.kind == DataType::Float32
+    }
+
+    fn widened(&self, values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+        let widen = |values: &ArrayRef| match (values.data_type(), &self.kind) {
+            (DataType::Int32, _) => cast(values, &DataType::Int64),
+            (DataType::Float32, _) => cast(values, &DataType::Float64),
+            (DataType::Decimal128(..), wide @ DataType::Decimal256(..)) => cast(values, wide),
+            _ => Ok(Arc::clone(values)),
+        };
+        Ok(values.iter().map(widen).collect::<std::result::Result<_, _>>()?)
     }
 
     fn notice(&mut self, values: &[ArrayRef]) {
@@ -286,23 +328,15 @@ fn narrowed(sum: ScalarValue, is_real: bool) -> Result<ScalarValue> {
     if is_real { sum.cast_to(&DataType::Float32) } else { Ok(sum) }
 }
 
-fn widened(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-    let widen = |values: &ArrayRef| match values.data_type() {
-        DataType::Int32 => cast(values, &DataType::Int64),
-        DataType::Float32 => cast(values, &DataType::Float64),
-        _ => Ok(Arc::clone(values)),
-    };
-    Ok(values.iter().map(widen).collect::<std::result::Result<_, _>>()?)
-}
-
 impl Accumulator for Widening<Box<dyn Accumulator>> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.notice(values);
-        self.inner.update_batch(&widened(values)?)
+        let values = self.widened(values)?;
+        self.inner.update_batch(&values)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let sum = narrowed(self.inner.evaluate()?, self.is_real)?;
+        let sum = narrowed(self.inner.evaluate()?, self.is_real())?;
         ScalarValue::try_from_array(&self.checked(sum.to_array()?)?, 0)
     }
 
@@ -324,7 +358,8 @@ impl Accumulator for Widening<Box<dyn Accumulator>> {
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.inner.retract_batch(&widened(values)?)
+        let values = self.widened(values)?;
+        self.inner.retract_batch(&values)
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -341,12 +376,13 @@ impl GroupsAccumulator for Widening<Box<dyn GroupsAccumulator>> {
         group_count: usize,
     ) -> Result<()> {
         self.notice(values);
-        self.inner.update_batch(&widened(values)?, groups, filter, group_count)
+        let values = self.widened(values)?;
+        self.inner.update_batch(&values, groups, filter, group_count)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let sums = self.inner.evaluate(emit_to)?;
-        let sums = if self.is_real { cast(&sums, &DataType::Float32)? } else { sums };
+        let sums = if self.is_real() { cast(&sums, &DataType::Float32)? } else { sums };
         self.checked(sums)
     }
 
@@ -364,7 +400,7 @@ impl GroupsAccumulator for Widening<Box<dyn GroupsAccumulator>> {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        self.inner.convert_to_state(&widened(values)?, filter)
+        self.inner.convert_to_state(&self.widened(values)?, filter)
     }
 
     fn size(&self) -> usize {

@@ -13,7 +13,7 @@ use datafusion::{
     logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
 };
 
-use super::collation::spell;
+use super::{collation::spell, size};
 
 /// Letters that order as the array does. Its elements order as they are: texts of a collation are to be keys already.
 pub(super) fn array_key() -> ScalarUDF {
@@ -45,6 +45,7 @@ impl ScalarUDFImpl for ArrayKey {
         if lists.as_list_opt::<i32>().is_none() {
             return exec_err!("a key is of an array");
         }
+        size::bound(&lists, "the order of arrays")?;
         let options = SortOptions { descending: false, nulls_first: false };
         let field = SortField::new_with_options(lists.data_type().clone(), options);
         let rows = RowConverter::new(vec![field])?.convert_columns(&[Arc::clone(&lists)])?;

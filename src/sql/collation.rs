@@ -7,6 +7,7 @@ use std::{
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, ListArray, StringViewBuilder},
+    buffer::OffsetBuffer,
     compute::cast,
     datatypes::{DataType, Field, FieldRef},
 };
@@ -22,6 +23,8 @@ use icu_collator::{
     options::{CollatorOptions, Strength},
 };
 use icu_locale_core::Locale;
+
+use super::size;
 
 /// Field metadata that names a column's own collation.
 pub const COLLATION_KEY: &str = "pg_collation";
@@ -121,6 +124,7 @@ impl SortKey {
 impl SortKey {
     fn keys(&self, texts: &ArrayRef) -> Result<ArrayRef> {
         let texts = cast(texts, &DataType::Utf8View)?;
+        size::bound(&texts, "the order of texts")?;
         let mut keys = StringViewBuilder::with_capacity(texts.len());
         let (mut key, mut spelled, mut last) = (Vec::new(), String::new(), None);
         for text in texts.as_string_view() {
@@ -171,8 +175,13 @@ impl ScalarUDFImpl for SortKey {
         let keys = match array.as_list_opt::<i32>() {
             Some(lists) => {
                 let DataType::List(item) = key_type(array.data_type()) else { return exec_err!("a list is one") };
-                let keys = self.keys(lists.values())?;
-                Arc::new(ListArray::try_new(item, lists.offsets().clone(), keys, lists.nulls().cloned())?)
+                // Of these rows alone: they may be some of many that share their elements.
+                let offsets = lists.value_offsets();
+                let place = |offset: i32| usize::try_from(offset).unwrap_or(0);
+                let (from, to) = (place(offsets[0]), place(offsets[lists.len()]));
+                let keys = self.keys(&lists.values().slice(from, to - from))?;
+                let offsets = OffsetBuffer::from_lengths(lists.offsets().lengths());
+                Arc::new(ListArray::try_new(item, offsets, keys, lists.nulls().cloned())?)
             }
             None => self.keys(&array)?,
         };

@@ -2,7 +2,9 @@
 //! resolved to one of them by the types of its arguments, and what fits none is the error that Postgres gives.
 
 mod column;
+mod conversion;
 mod kind;
+mod plain_like;
 mod resolve;
 mod udf;
 mod value;
@@ -19,7 +21,7 @@ use datafusion::{common::DataFusionError, scalar::ScalarValue};
 
 pub(super) use kind::Kind;
 pub(super) use resolve::{are_comparable, common_of, is_typed};
-pub(super) use udf::{array_reader, functions};
+pub(super) use udf::{array_reader, functions, too_much};
 pub(super) use value::{Decimal, Interval, Value, fault};
 
 use crate::error::{Code, Error, Result};

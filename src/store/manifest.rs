@@ -360,6 +360,11 @@ impl Manifest {
 
     /// Holds what readers rely on, on write and again on read.
     fn validate(&self) -> Result<()> {
+        let mut sizes = self.tables.iter().flat_map(|table| &table.files).map(|file| (file.rows, file.bytes));
+        let sum = |(rows, bytes): (u64, u64), of: (u64, u64)| Some((rows.checked_add(of.0)?, bytes.checked_add(of.1)?));
+        if sizes.try_fold((0, 0), sum).is_none() {
+            return Err(Error::new(Code::CorruptStore, "the manifest counts more rows or bytes than there can be"));
+        }
         for table in &self.tables {
             let wrong = |what: String| Error::new(Code::CorruptStore, format!("table {}: {what}", table.name));
             if let Some(file) = table.files.iter().find(|file| file.columns.len() != table.columns.len()) {

@@ -14,6 +14,7 @@ mod demo;
 mod equality;
 mod finder;
 mod fuzz_sql;
+mod fuzzed;
 mod http;
 mod http_catalogue;
 mod http_sql;

@@ -1,6 +1,6 @@
 //! What a tenant is shown: its own rows, shared tables, and nothing that tells of the rest, whichever way it asks.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, future::ready, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::{
     support::Postgres,
     support_pilaster::Pilaster,
-    support_server::{Reply, Server, Settings, pilaster, run},
+    support_server::{Reply, Server, Settings, eventually, pilaster, run},
 };
 
 /// Tenant 1 has three sales, all harmless. What others have fails as soon as somebody computes with it.
@@ -233,6 +233,12 @@ async fn errors_tell_a_tenant_no_values() {
         let problem = reply.problem(400, "invalid_value");
         assert_eq!(problem["sqlstate"], state);
         assert!(problem["detail"].is_null() && !problem.to_string().contains("number"), "{problem}");
+        let id = problem["request_id"].as_str().unwrap();
+        let is_told = |line: &str| line.contains("no number") || line.contains("division by zero");
+        eventually("the log tells why", Duration::from_secs(5), || {
+            ready(shop.server.log().lines().any(|line| line.contains(id) && is_told(line)))
+        })
+        .await;
         let whole = Reply::of(shop.server.sql(sql)).await.problem(400, "invalid_value");
         assert_ne!(whole["message"], problem["message"], "whoever sees all is told why");
     }

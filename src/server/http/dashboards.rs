@@ -139,7 +139,7 @@ async fn line(app: App, query: std::sync::Arc<NamedQuery>, request: Request, wis
         }
         Err(error) => {
             outcome = error.code().as_str();
-            log_failure(&error, &id, &query.name);
+            log_failure(&error, &scope, &id, &query.name);
             let problem = problem(&told(&error, &scope), Some(&id));
             encode_line(&Line {
                 query: &query.name,

@@ -95,7 +95,7 @@ pub(super) async fn pass(State(app): State<App>, mut request: Request, next: Nex
         response = Failure(error.with_hint("ask with HTTP/1.1; in nginx: proxy_http_version 1.1")).into_response();
     }
     if let Some(Failure(error)) = response.extensions_mut().remove::<Failure>() {
-        log_failure(&error, &id, uri.path());
+        log_failure(&error, &scope, &id, uri.path());
         logged.code = Some(error.code());
         response = with_problem(&problem::told(&error, &scope), &id, response);
     } else if is_bare_error(&response) {
@@ -203,7 +203,7 @@ fn from_status(status: StatusCode) -> Error {
 }
 
 /// Once, where it is handled: what a person must act on as an error, the rest for whoever looks.
-pub(super) fn log_failure(error: &Error, id: &str, path: &str) {
+pub(super) fn log_failure(error: &Error, scope: &Scope, id: &str, path: &str) {
     let chain = error.chain();
     match error.kind() {
         ErrorKind::Internal => {
@@ -211,6 +211,10 @@ pub(super) fn log_failure(error: &Error, id: &str, path: &str) {
         }
         ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::ResourceExhausted => {
             tracing::warn!(request_id = id, path, code = %error.code(), error = %chain, "request failed");
+        }
+        // What a tenant is not told, somebody else must be able to find.
+        _ if *scope != Scope::All && error.is_of_run() => {
+            tracing::info!(request_id = id, path, code = %error.code(), error = %chain, "request refused");
         }
         _ => tracing::debug!(request_id = id, path, code = %error.code(), error = %chain, "request refused"),
     }

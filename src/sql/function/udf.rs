@@ -25,33 +25,32 @@ use datafusion::{
 use super::{
     Argument, Body, Call, Entry,
     column::{Reader, build},
+    conversion::Conversion,
     kind::Kind,
+    plain_like::plain_like,
     resolve::{Chosen, Misfit, Signature, choose},
-    value::{Decimal, Value},
+    value::Value,
 };
 use crate::{
     error::{Code, Error, Result},
-    sql::{CHAR_LENGTH_KEY, PG_TYPE_KEY, library},
+    sql::{CHAR_LENGTH_KEY, PG_TYPE_KEY, library, size::BATCH_BYTES_MAX},
 };
 
-/// Of what a function makes of one batch of rows, which no pool of memory counts.
-const BATCH_BYTES_MAX: usize = 256 << 20;
 /// Of what it makes of constants: as much as a statement could have written.
 const CONSTANT_BYTES_MAX: usize = 256 << 10;
-const DAY_MICROS: i64 = 86_400_000_000;
 const DIGITS_128: u8 = 38;
 const DIGITS_256: u8 = 76;
 
 /// All overloads of one name.
 #[derive(Debug)]
-struct Group {
+pub(super) struct Group {
     name: String,
-    signatures: Vec<Signature>,
-    entries: Vec<&'static Entry>,
+    pub(super) signatures: Vec<Signature>,
+    pub(super) entries: Vec<&'static Entry>,
 }
 
 /// The library, read once.
-static GROUPS: LazyLock<HashMap<String, Arc<Group>>> = LazyLock::new(|| {
+pub(super) static GROUPS: LazyLock<HashMap<String, Arc<Group>>> = LazyLock::new(|| {
     let mut groups: HashMap<String, Group> = HashMap::new();
     for entry in library::entries() {
         let Some(signature) = Signature::parse(entry.signature) else {
@@ -302,6 +301,11 @@ impl Function {
                     _ => conversion.apply(&call, reader.get(row))?,
                 });
             }
+            // Whatever is made of a list is about as much as the list, whose texts may be one.
+            let is_list = |value: &&Value<'_>| matches!(value, Value::List(_));
+            if values.iter().filter(is_list).map(Value::text_bytes).sum::<usize>() > BATCH_BYTES_MAX {
+                return Err(too_much(&self.group.name, BATCH_BYTES_MAX, "a list"));
+            }
             let result = match entry.takes_null || !values.iter().any(Value::is_null) {
                 true => body(&call, &values)?,
                 false => Value::Null,
@@ -310,11 +314,8 @@ impl Function {
             // One value for all rows is written once for each where they are put together.
             let bytes_max = if is_scalar { CONSTANT_BYTES_MAX } else { BATCH_BYTES_MAX };
             if bytes > bytes_max {
-                let what = if is_scalar { "a constant" } else { "some rows" };
-                let message = format!("{} makes more than {} KiB of {what}", self.group.name, bytes_max >> 10);
-                return Err(Error::new(Code::ResultTooLarge, message)
-                    .with_sqlstate("54000")
-                    .with_hint("ask for fewer rows, or shorter values"));
+                let of = if is_scalar { "a constant" } else { "some rows" };
+                return Err(too_much(&self.group.name, bytes_max, of));
             }
             results.push(result);
         }
@@ -328,7 +329,13 @@ impl Function {
     }
 }
 
-fn external(error: Error) -> DataFusionError {
+/// What no pool of memory counts, and would be too much.
+pub(in crate::sql) fn too_much(name: &str, bytes_max: usize, of: &str) -> Error {
+    let message = format!("{name} makes more than {} KiB of {of}", bytes_max >> 10);
+    Error::new(Code::ResultTooLarge, message).with_sqlstate("54000").with_hint("ask for fewer rows, or shorter values")
+}
+
+pub(super) fn external(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
@@ -372,6 +379,9 @@ impl ScalarUDFImpl for Function {
             (Body::Engine(_), Some(inner)) => Some(inner),
             (Body::Cast, _) => None,
             _ => {
+                if let Some(like) = plain_like(&self.group.name, &settled.kinds, &arguments, &fields)? {
+                    return Ok(ExprSimplifyResult::Simplified(like));
+                }
                 let function = Arc::new(self.settle(settled));
                 return Ok(ExprSimplifyResult::Simplified(call(&function, arguments)));
             }
@@ -483,98 +493,6 @@ const fn as_written(value: &ScalarValue) -> Option<&ScalarValue> {
 
 fn call(function: &Arc<ScalarUDF>, arguments: Vec<Expr>) -> Expr {
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), arguments))
-}
-
-/// How an argument becomes what the signature names.
-#[derive(Clone, Copy)]
-enum Conversion {
-    /// It is that already, as far as values go.
-    None,
-    IntToNumeric,
-    ToFloat,
-    ToReal,
-    DateToTimestamp,
-    /// By the cast of the library.
-    Entry(&'static Entry),
-}
-
-impl Conversion {
-    fn between(from: Kind, to: Kind) -> Result<Self> {
-        use Kind::{Bpchar, Float4, Float8, Int2, Int4, Int8, Name, Numeric, Text, Unknown, Varchar};
-        Ok(match (from, to) {
-            (from, to) if from == to => Self::None,
-            (Int2 | Int4 | Int8, Int2 | Int4 | Int8) => Self::None,
-            (Int2 | Int4 | Int8, Numeric) => Self::IntToNumeric,
-            (Int2 | Int4 | Int8 | Numeric | Float4, Float8) => Self::ToFloat,
-            (Int2 | Int4 | Int8, Float4) => Self::ToReal,
-            (Kind::Date, Kind::Timestamp) => Self::DateToTimestamp,
-            (Varchar | Bpchar | Name | Text | Unknown, Text | Varchar | Bpchar | Name) => Self::None,
-            (_, Kind::Any | Kind::AnyElement | Kind::AnyCompatible | Kind::Other | Kind::Enum) => Self::None,
-            (from, to) => {
-                let from = if from == Unknown { Text } else { from };
-                let group = GROUPS.get(&format!("::{}", to.name()));
-                let entry = group.and_then(|group| {
-                    let is_it = |signature: &Signature| signature.arguments == [from];
-                    group.signatures.iter().position(is_it).map(|place| group.entries[place])
-                });
-                match entry {
-                    Some(entry) => Self::Entry(entry),
-                    None => {
-                        let message = format!("cannot cast type {} to {}", from.long_name(), to.long_name());
-                        return Err(Error::new(Code::InvalidSql, message).with_sqlstate("42846"));
-                    }
-                }
-            }
-        })
-    }
-
-    fn apply<'a>(self, call: &Call<'_>, value: Value<'a>) -> Result<Value<'a>> {
-        if value.is_null() {
-            return Ok(Value::Null);
-        }
-        Ok(match self {
-            Self::None => value,
-            Self::IntToNumeric => Value::Numeric(Decimal { unscaled: value.int()?.into(), scale: 0 }),
-            Self::ToFloat => match value {
-                #[expect(clippy::cast_precision_loss, reason = "Postgres's cast loses it too")]
-                Value::Int(value) => Value::Float(value as f64),
-                Value::Numeric(value) => Value::Float(value.to_string().parse().unwrap_or(f64::NAN)),
-                other => Value::Float(other.float()?),
-            },
-            #[expect(clippy::cast_precision_loss, reason = "Postgres's cast loses it too")]
-            Self::ToReal => Value::Real(value.int()? as f32),
-            Self::DateToTimestamp => Value::Timestamp(i64::from(value.date()?).saturating_mul(DAY_MICROS)),
-            Self::Entry(entry) => match entry.body {
-                Body::Rows(body) => body(call, &[value])?,
-                Body::Cast | Body::Engine(_) => value,
-            },
-        })
-    }
-
-    fn columnar(
-        self,
-        call: &Call<'_>,
-        value: &ColumnarValue,
-        rows: usize,
-        wanted: &DataType,
-    ) -> PlanResult<ColumnarValue> {
-        if &value.data_type() == wanted {
-            return Ok(value.clone());
-        }
-        let Self::Entry(_) = self else { return value.cast_to(wanted, None) };
-        let is_scalar = matches!(value, ColumnarValue::Scalar(_));
-        let array = value.clone().into_array(if is_scalar { 1 } else { rows })?;
-        let reader = Reader::new(&array).map_err(external)?;
-        let made = (0..array.len())
-            .map(|row| self.apply(call, reader.get(row)).map(Value::into_static))
-            .collect::<Result<Vec<_>>>()
-            .and_then(|values| build(values, wanted))
-            .map_err(external)?;
-        Ok(match is_scalar {
-            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&made, 0)?),
-            false => ColumnarValue::Array(made),
-        })
-    }
 }
 
 /// Digits before and behind the point that hold every argument's.

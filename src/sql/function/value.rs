@@ -68,6 +68,16 @@ impl Value<'_> {
         }
     }
 
+    /// Bytes of the texts in it, which rows may share.
+    pub(in crate::sql) fn text_bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::List(values) => values.iter().map(Self::text_bytes).sum(),
+            _ => 0,
+        }
+    }
+
     /// A text of its own.
     pub(in crate::sql) fn owned(text: impl Into<String>) -> Value<'static> {
         Value::Text(Cow::Owned(text.into()))

@@ -50,6 +50,11 @@ fn count(values: &[Value<'_>], of_nulls: bool) -> Value<'static> {
 }
 
 fn integers(start: i64, end: i64, step: i64) -> Result<Value<'static>> {
+    // Said at once, and not when as many have been made.
+    let count = (i128::from(end) - i128::from(start)).checked_div(step.into()).unwrap_or(0);
+    if count >= SERIES_MAX as i128 {
+        return Err(too_long());
+    }
     series(Value::Int(start), &Value::Int(end), step.cmp(&0), |value| {
         // Past the end of its type it is past the end of the series.
         Ok(value.int()?.checked_add(step).map(Value::Int))

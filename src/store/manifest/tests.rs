@@ -72,6 +72,11 @@ fn every_flipped_bit_and_every_cut_is_found() {
     }
 }
 
+fn one_more_file(manifest: &mut Manifest, rows: u64, bytes: u64) {
+    let file = manifest.tables[0].files[0].clone();
+    manifest.tables[0].files.push(DataFile { rows, bytes, ..file });
+}
+
 #[test]
 fn a_manifest_that_contradicts_itself_is_refused() {
     let check = |change: fn(&mut Manifest), expect: &str| {
@@ -85,6 +90,8 @@ fn a_manifest_that_contradicts_itself_is_refused() {
     check(|it| it.tables[0].files[0].path = "tables/../../etc/passwd".into(), "leaves the store");
     check(|it| it.tables[0].files[0].columns.clear(), "statistics of other columns");
     check(|it| it.tables[0].columns[0].name = "other".into(), "its digest is not that");
+    check(|it| one_more_file(it, u64::MAX, 0), "more rows or bytes than there can be");
+    check(|it| one_more_file(it, 0, u64::MAX), "more rows or bytes than there can be");
 }
 
 #[test]
