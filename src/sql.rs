@@ -62,7 +62,7 @@ pub use fingerprint::fingerprint;
 pub use functions::{install_functions, is_aggregate, is_window};
 pub use labels::shown_name;
 pub use parameter::{Numeric, ParameterType, ParameterValue, ScalarType};
-pub use size::logical_bytes;
+pub use size::{logical_bytes, own_elements, padded_to};
 pub use statement::{Placeholder, ReadOnlySql, StatementLimits, quote_literal};
 
 /// Field metadata that names a column's Postgres type (`pg_type.typname`) where the Arrow type does not say it all: `uuid`,

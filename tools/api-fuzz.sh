@@ -76,6 +76,6 @@ for role in dashboard analyst admin; do
         --checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance ||
         failed=1
 done
-if running_process "$FOLDER/pilaster.pid" >/dev/null; then :; else die 'the server has ended' "$(tail -n 5 "$FOLDER/pilaster.log")"; fi
+running_process "$FOLDER/pilaster.pid" >/dev/null || die 'the server has ended' "$(tail -n 5 "$FOLDER/pilaster.log")"
 if grep -q panicked "$FOLDER/pilaster.log"; then die 'something panicked' "$(grep -m 3 panicked "$FOLDER/pilaster.log")"; fi
 exit "$failed"

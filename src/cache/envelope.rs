@@ -19,7 +19,7 @@ use std::{
 use arrow::{
     buffer::Buffer,
     error::ArrowError,
-    ipc::{reader::StreamDecoder, writer::StreamWriter},
+    ipc::{reader::StreamDecoder, root_as_message, writer::StreamWriter},
 };
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
@@ -216,6 +216,7 @@ fn head(key: &Key, kind: u16, capacity: usize) -> Vec<u8> {
 /// All columns share one copy of the payload. No length that it names is believed before as many bytes are there: a reader of streams
 /// would make room for them first.
 fn decode(key: &Key, payload: &[u8]) -> Result<Entry, ArrowError> {
+    refuse_compressed(payload)?;
     let mut rest = Buffer::from(payload);
     let mut decoder = StreamDecoder::new();
     let mut batches = Vec::new();
@@ -227,6 +228,33 @@ fn decode(key: &Key, payload: &[u8]) -> Result<Entry, ArrowError> {
     Ok(Entry::new(*key, schema, batches))
 }
 
+/// Nobody of ours compresses batches, and what is compressed says itself how much room it wants.
+///
+/// Source: "Encapsulated message format" of Arrow's IPC: a marker, the length of the metadata, the metadata, the body.
+fn refuse_compressed(payload: &[u8]) -> Result<(), ArrowError> {
+    let wrong = |what: &str| ArrowError::IpcError(what.to_owned());
+    let mut rest = payload;
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        if *length == [0xff; 4] {
+            rest = after;
+            continue;
+        }
+        let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        if length == 0 {
+            return Ok(());
+        }
+        let (metadata, body) = after.split_at_checked(length).ok_or_else(|| wrong("metadata is cut"))?;
+        let message = root_as_message(metadata).map_err(|_| wrong("metadata is not understood"))?;
+        let dictionary = message.header_as_dictionary_batch().and_then(|batch| batch.data());
+        if message.header_as_record_batch().or(dictionary).is_some_and(|batch| batch.compression().is_some()) {
+            return Err(wrong("a batch is compressed"));
+        }
+        let bytes = usize::try_from(message.bodyLength()).unwrap_or(usize::MAX);
+        rest = body.get(bytes..).ok_or_else(|| wrong("a body is cut"))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -234,6 +262,7 @@ mod tests {
     use arrow::{
         array::{Decimal128Array, Int64Array, RecordBatch, StringViewArray},
         datatypes::{DataType, Field, Schema},
+        ipc::{CompressionType, writer::IpcWriteOptions},
     };
 
     use super::*;
@@ -292,6 +321,20 @@ mod tests {
         let empty = Entry::new(Key::new([1; 32]), Arc::clone(&schema), vec![]);
         let back = opened(&seal, empty.key(), &seal.close(&empty).unwrap()).unwrap();
         assert_eq!((back.schema(), back.rows(), back.batches().len()), (&schema, 0, 0));
+    }
+
+    #[test]
+    fn what_names_its_own_size_is_not_decoded() {
+        let (seal, entry) = (seal("a"), entry(1));
+        let secret = SecretString::from("a".repeat(64));
+        let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).unwrap();
+        let mut writer = StreamWriter::try_new_with_options(Vec::new(), entry.schema(), options).unwrap();
+        entry.batches().iter().for_each(|batch| writer.write(batch).unwrap());
+        let compressed = sealed(&secret, entry.key(), &writer.into_inner().unwrap()).unwrap();
+        assert_eq!(opened(&seal, entry.key(), &compressed).err(), Some(Distrust::Undecodable));
+        // Metadata of 2 GiB, of which nothing is there.
+        let claims = sealed(&secret, entry.key(), &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).unwrap();
+        assert_eq!(opened(&seal, entry.key(), &claims).err(), Some(Distrust::Undecodable));
     }
 
     fn check(change: impl FnOnce(&mut Vec<u8>), expect: Distrust) {

@@ -4,7 +4,6 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, ListArray, RecordBatch, RecordBatchOptions, StringViewArray},
-    buffer::OffsetBuffer,
     compute::{CastOptions, cast_with_options},
     datatypes::{DataType, Field, Schema, SchemaRef},
     util::display::FormatOptions,
@@ -31,7 +30,7 @@ use super::{
 };
 use crate::{
     error::{Code, Error, Result},
-    sql::{CHAR_LENGTH_KEY, logical_bytes},
+    sql::{CHAR_LENGTH_KEY, logical_bytes, own_elements, padded_to},
     telemetry,
 };
 
@@ -317,7 +316,7 @@ fn with_spaces(column: &ArrayRef, field: &Field) -> ArrayRef {
     }
     match (length(), column.as_string_view_opt()) {
         (Some(length), Some(texts)) => {
-            let pad = |text: &str| format!("{text:length$}");
+            let pad = |text: &str| padded_to(text, length);
             Arc::new(texts.iter().map(|text| text.map(pad)).collect::<StringViewArray>())
         }
         _ => Arc::clone(column),
@@ -338,12 +337,10 @@ fn own(column: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
         DataType::Utf8View => Arc::new(column.as_string_view().gc()),
         DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
         DataType::List(item) => {
-            let lists = column.as_list::<i32>();
-            let (from, to) = (lists.value_offsets()[0], lists.value_offsets()[lists.len()]);
-            let place = |offset: i32| usize::try_from(offset).unwrap_or(0);
-            let values = own(&lists.values().slice(place(from), place(to) - place(from)), item.data_type())?;
-            let offsets = OffsetBuffer::from_lengths(lists.offsets().lengths());
-            Arc::new(ListArray::try_new(Arc::clone(item), offsets, values, lists.nulls().cloned()).map_err(failed)?)
+            let lists = own_elements(column.as_list());
+            let values = own(lists.values(), item.data_type())?;
+            let lists = ListArray::try_new(Arc::clone(item), lists.offsets().clone(), values, lists.nulls().cloned());
+            Arc::new(lists.map_err(failed)?)
         }
         _ => Arc::clone(column),
     };

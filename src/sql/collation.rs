@@ -7,7 +7,6 @@ use std::{
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, ListArray, StringViewBuilder},
-    buffer::OffsetBuffer,
     compute::cast,
     datatypes::{DataType, Field, FieldRef},
 };
@@ -175,13 +174,9 @@ impl ScalarUDFImpl for SortKey {
         let keys = match array.as_list_opt::<i32>() {
             Some(lists) => {
                 let DataType::List(item) = key_type(array.data_type()) else { return exec_err!("a list is one") };
-                // Of these rows alone: they may be some of many that share their elements.
-                let offsets = lists.value_offsets();
-                let place = |offset: i32| usize::try_from(offset).unwrap_or(0);
-                let (from, to) = (place(offsets[0]), place(offsets[lists.len()]));
-                let keys = self.keys(&lists.values().slice(from, to - from))?;
-                let offsets = OffsetBuffer::from_lengths(lists.offsets().lengths());
-                Arc::new(ListArray::try_new(item, offsets, keys, lists.nulls().cloned())?)
+                let lists = size::own_elements(lists);
+                let keys = self.keys(lists.values())?;
+                Arc::new(ListArray::try_new(item, lists.offsets().clone(), keys, lists.nulls().cloned())?)
             }
             None => self.keys(&array)?,
         };

@@ -78,9 +78,7 @@ impl Narrow {
     fn widened(&self, values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
         Ok(values.iter().map(|values| cast(values, &self.wide_type)).collect::<Result<_, _>>()?)
     }
-}
 
-impl Narrow {
     fn move_over(&mut self) -> Result<()> {
         let sum = self.take_narrow()?.evaluate()?.to_array()?;
         let sum = self.widened(&[sum])?;
@@ -90,10 +88,12 @@ impl Narrow {
 
 impl Accumulator for Narrow {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        if self.bound.with(values).is_none() {
+        let mut bound = self.bound.with(values);
+        if bound.is_none() {
             self.move_over()?;
+            bound = self.bound.with(values);
         }
-        match self.bound.with(values) {
+        match bound {
             Some(bound) => {
                 self.bound = bound;
                 self.narrow.update_batch(values)
@@ -138,9 +138,10 @@ impl fmt::Debug for Narrow {
 mod tests {
     use std::sync::Arc;
 
+    use arrow::{array::Decimal128Array, datatypes::i256};
+
     use super::*;
     use crate::sql::aggregates::single;
-    use arrow::{array::Decimal128Array, datatypes::i256};
 
     const LARGE: i128 = 99_999_999_999_999_999_999_999_999_999_999_999_999;
 

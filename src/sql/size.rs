@@ -2,8 +2,11 @@
 //!
 //! Owns: the count, and the bound on what is made of one batch of rows, which no pool of memory counts.
 
+use std::sync::Arc;
+
 use arrow::{
-    array::{Array, ArrayRef, AsArray},
+    array::{Array, ArrayRef, AsArray, ListArray},
+    buffer::OffsetBuffer,
     datatypes::DataType,
 };
 use datafusion::common::{DataFusionError, Result};
@@ -22,15 +25,30 @@ pub fn logical_bytes(array: &ArrayRef) -> usize {
     match array.data_type() {
         DataType::Utf8View => views + array.as_string_view().total_buffer_bytes_used(),
         DataType::BinaryView => views + array.as_binary_view().total_buffer_bytes_used(),
-        DataType::List(_) => {
-            let lists = array.as_list::<i32>();
-            let (from, to) = (lists.value_offsets()[0], lists.value_offsets()[lists.len()]);
-            let place = |offset: i32| usize::try_from(offset).unwrap_or(0);
-            views + logical_bytes(&lists.values().slice(place(from), place(to) - place(from)))
-        }
+        DataType::List(_) => views + logical_bytes(own_elements(array.as_list()).values()),
         DataType::Struct(_) => array.as_struct().columns().iter().map(logical_bytes).sum(),
         _ => array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_buffer_memory_size()),
     }
+}
+
+/// The lists with the elements of these rows alone, where others had some of the same array.
+#[must_use]
+pub fn own_elements(lists: &ListArray) -> ListArray {
+    let DataType::List(item) = lists.data_type() else { return lists.clone() };
+    let place = |row: usize| usize::try_from(lists.value_offsets()[row]).unwrap_or(0);
+    let elements = lists.values().slice(place(0), place(lists.len()) - place(0));
+    let offsets = OffsetBuffer::from_lengths(lists.offsets().lengths());
+    ListArray::new(Arc::clone(item), offsets, elements, lists.nulls().cloned())
+}
+
+/// The text with spaces up to this many characters, as a `char(n)` is shown.
+#[must_use]
+pub fn padded_to(text: &str, length: usize) -> String {
+    let missing = length.saturating_sub(text.chars().count());
+    let mut padded = String::with_capacity(text.len() + missing);
+    padded.push_str(text);
+    padded.extend(std::iter::repeat_n(' ', missing));
+    padded
 }
 
 /// Fails where a function that makes about as much as it is given would make too much.
@@ -43,22 +61,27 @@ pub(super) fn bound(array: &ArrayRef, what: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::{
-        array::{Int64Array, ListArray, StringViewArray},
-        buffer::OffsetBuffer,
+        array::{Int64Array, StringViewArray, UInt32Array},
+        compute::take,
         datatypes::Field,
     };
 
     use super::*;
 
     #[test]
+    fn texts_are_padded_by_characters_however_many() {
+        assert_eq!(padded_to("größe", 7), "größe  ");
+        assert_eq!(padded_to("größe", 3), "größe");
+        assert_eq!(padded_to("a", 70_000).len(), 70_000);
+    }
+
+    #[test]
     fn what_is_shared_counts_each_time() {
         let check = |array: ArrayRef, expect: usize| assert_eq!(logical_bytes(&array), expect, "{array:?}");
         let long = "x".repeat(1_000);
         let one = StringViewArray::from(vec![long.as_str()]);
-        let many: ArrayRef = arrow::compute::take(&one, &arrow::array::UInt32Array::from(vec![0; 50]), None).unwrap();
+        let many: ArrayRef = take(&one, &UInt32Array::from(vec![0; 50]), None).unwrap();
         assert!(many.get_buffer_memory_size() < 50 * 1_000, "it is shared");
         check(Arc::clone(&many), 50 * 1_016);
         check(many.slice(10, 5), 5 * 1_016);

@@ -293,6 +293,7 @@ impl Function {
         };
         let (mut results, mut bytes) = (Vec::with_capacity(rows), 0);
         let mut values = Vec::with_capacity(readers.len());
+        let has_lists = readers.iter().any(|reader| matches!(reader, Reader::List(..) | Reader::One(Value::List(_))));
         for row in 0..rows {
             values.clear();
             for (reader, conversion) in readers.iter().zip(&conversions) {
@@ -302,8 +303,7 @@ impl Function {
                 });
             }
             // Whatever is made of a list is about as much as the list, whose texts may be one.
-            let is_list = |value: &&Value<'_>| matches!(value, Value::List(_));
-            if values.iter().filter(is_list).map(Value::text_bytes).sum::<usize>() > BATCH_BYTES_MAX {
+            if has_lists && values.iter().map(Value::text_bytes).sum::<usize>() > BATCH_BYTES_MAX {
                 return Err(too_much(&self.group.name, BATCH_BYTES_MAX, "a list"));
             }
             let result = match entry.takes_null || !values.iter().any(Value::is_null) {

@@ -2,7 +2,10 @@
 
 use crate::{
     error::{Error, Result},
-    sql::function::{Argument, Body, Call, Entry, Kind, Value, cast, fault, rows},
+    sql::{
+        function::{Argument, Body, Call, Entry, Kind, Value, cast, fault, rows},
+        padded_to,
+    },
 };
 
 use super::{
@@ -161,7 +164,7 @@ fn padded(array: &[Value<'_>], length: i64) -> Result<Value<'static>> {
     let length = usize::try_from(length).unwrap_or(0);
     let shown = |element: &Value<'_>| match element {
         Value::Null => Ok(Value::Null),
-        text => Ok(Value::owned(format!("{:length$}", text.text()?))),
+        text => Ok(Value::owned(padded_to(text.text()?, length))),
     };
     Ok(Value::List(array.iter().map(shown).collect::<Result<_>>()?))
 }
