@@ -7,6 +7,7 @@
 mod aggregates;
 mod alike;
 mod arithmetic;
+mod array_agg;
 mod array_key;
 mod branches;
 mod collation;

@@ -8,8 +8,8 @@ use datafusion::{
 };
 
 use super::{
-    aggregates, branches, collation, marks, min_max, ntile, percentile::percentile_cont, signed, single, spread,
-    string_agg::string_agg, temporal,
+    aggregates, array_agg::array_agg, branches, collation, marks, min_max, ntile, percentile::percentile_cont, signed,
+    single, spread, string_agg::string_agg, temporal,
 };
 
 /// Names that the engine's library brings and that no query may use: they tell about the process rather than the data.
@@ -114,6 +114,7 @@ pub fn install_functions(state: &mut SessionState) -> Result<()> {
     for name in hidden {
         state.deregister_udtf(&name)?;
     }
+    state.register_udaf(Arc::new(array_agg()))?;
     state.register_udaf(Arc::new(percentile_cont()))?;
     state.register_udaf(Arc::new(aggregates::sum()))?;
     state.register_udaf(Arc::new(aggregates::wide_sum()))?;

@@ -42,6 +42,9 @@ async fn what_blows_up_is_stopped() {
         ("SELECT array_agg(repeat('x', 200000)) AS n FROM generate_series(1, 1000000)".into(), constant),
         ("SELECT length(array_agg(repeat('x', 200000))::text) AS n FROM generate_series(1, 1000000)".into(), constant),
         ("SELECT count(*) AS n FROM generate_series(1, 1000000) t(n) GROUP BY repeat('x', 200000) || n % 2".into(), "ok|result_too_large|out_of_memory|deadline_exceeded"),
+        ("SELECT array_agg(repeat('x', 200000)) AS n FROM generate_series(1, 1000000) t(n) GROUP BY n % 2 ORDER BY 1".into(), constant),
+        ("SELECT DISTINCT a FROM (SELECT array_agg(repeat('x', 200000)) AS a FROM generate_series(1, 1000000)) t".into(), constant),
+        ("SELECT length('a'::char(70000)::text) AS n".into(), "ok"),
         // Many numbers are not much.
         ("SELECT cardinality(array_agg(n)) AS n FROM generate_series(1, 5000000) t(n)".into(), "ok|out_of_memory|deadline_exceeded"),
         ("SELECT count(*) AS n FROM generate_series(1, 1000000000000)".into(), "deadline_exceeded"),
