@@ -122,6 +122,23 @@ async fn the_api_describes_itself() {
         }
         let rows = &operation["responses"]["200"]["content"]["application/json"]["schema"];
         let columns = rows["properties"]["data"]["items"]["properties"].as_object().unwrap();
+        let content = operation["responses"]["200"]["content"].as_object().unwrap();
+        for format in
+            parameters.iter().find(|found| found["name"] == "format").unwrap()["schema"]["enum"].as_array().unwrap()
+        {
+            let kind = match format.as_str().unwrap() {
+                "json" => "application/json",
+                "ndjson" => "application/x-ndjson",
+                "csv" => "text/csv",
+                "arrow" => "application/vnd.apache.arrow.stream",
+                "parquet" => "application/vnd.apache.parquet",
+                other => panic!("{other} in {path}"),
+            };
+            assert!(content.contains_key(kind), "{path} does not say that it gives {kind}");
+        }
+        for (name, column) in columns.iter().filter(|(_, column)| column["x-postgres-type"] == "int8") {
+            assert_eq!(column["type"], json!(["integer", "string", "null"]), "?numbers=string quotes {name} of {path}");
+        }
         let promised: Vec<&str> =
             query["columns"].as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap()).collect();
         assert_eq!(

@@ -134,6 +134,9 @@ fn operation(query: &NamedQuery, columns: Option<&arrow::datatypes::SchemaRef>) 
         })
         .collect();
     let formats: Vec<&str> = Format::ALL.map(Format::name).to_vec();
+    let mut content: Map<String, Value> =
+        Format::ALL.iter().map(|format| (media_type(*format).to_owned(), json!({}))).collect();
+    content.insert(media_type(Format::Json).to_owned(), json!({ "schema": rows_schema(columns) }));
     parameters.extend([
         json!({ "name": "format", "in": "query", "required": false, "schema": { "type": "string", "enum": formats } }),
         json!({ "name": "numbers", "in": "query", "required": false,
@@ -155,7 +158,7 @@ fn operation(query: &NamedQuery, columns: Option<&arrow::datatypes::SchemaRef>) 
                     "Cache-Status": { "schema": { "type": "string" } },
                     "ETag": { "schema": { "type": "string" } },
                 },
-                "content": { "application/json": { "schema": rows_schema(columns) } },
+                "content": content,
             },
             "304": { "description": "The client has this body already" },
             "default": {
@@ -164,6 +167,10 @@ fn operation(query: &NamedQuery, columns: Option<&arrow::datatypes::SchemaRef>) 
             },
         },
     })
+}
+
+fn media_type(format: Format) -> &'static str {
+    format.content_type().split(';').next().unwrap_or_default()
 }
 
 fn rows_schema(columns: Option<&arrow::datatypes::SchemaRef>) -> Value {
@@ -188,11 +195,12 @@ fn rows_schema(columns: Option<&arrow::datatypes::SchemaRef>) -> Value {
     })
 }
 
-/// Every column may be NULL.
+/// Every column may be NULL, and a number of many digits a string, where that is asked for.
 fn column_schema(postgres_type: &str) -> Value {
     match postgres_type {
         "bool" => json!({ "type": ["boolean", "null"] }),
-        "int2" | "int4" | "int8" => json!({ "type": ["integer", "null"] }),
+        "int2" | "int4" => json!({ "type": ["integer", "null"] }),
+        "int8" => json!({ "type": ["integer", "string", "null"] }),
         "float4" | "float8" | "numeric" => json!({ "type": ["number", "string", "null"] }),
         "date" => json!({ "type": ["string", "null"], "format": "date" }),
         "timestamptz" => json!({ "type": ["string", "null"], "format": "date-time" }),
