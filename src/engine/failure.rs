@@ -35,6 +35,12 @@ fn classify(error: &DataFusionError) -> Error {
         DataFusionError::SQL(inner, _) => Error::new(Code::InvalidSql, tidy(&inner.to_string())).with_sqlstate("42601"),
         DataFusionError::Plan(message) => from_plan(message),
         DataFusionError::SchemaError(inner, _) => from_schema(inner),
+        // The rest of it is the expression as the engine holds it.
+        DataFusionError::NotImplemented(message) if message.contains("does not support logical expression") => {
+            Error::new(Code::UnsupportedSql, "a window function cannot stand in this expression")
+                .with_sqlstate("0A000")
+                .with_hint("compute it in a subquery of its own")
+        }
         DataFusionError::NotImplemented(message) => {
             Error::new(Code::UnsupportedSql, tidy(message)).with_sqlstate("0A000")
         }

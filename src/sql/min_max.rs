@@ -1,11 +1,14 @@
-//! `min` and `max` of numerics, without what the engine leaves where a group has none: under such a NULL it keeps the number that all others
-//! are less than, or greater, and a cast that looks at it stops the query.
+//! `min` and `max` within groups, where the engine's are not Postgres's: of numerics without what is left where a group has none (under
+//! such a NULL it keeps the number that all others are less than, or greater, and a cast that looks at it stops the query), and of floats in
+//! their order, in which NaN is greater than all and infinity is not the largest finite number.
 
 use std::sync::Arc;
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray},
-    datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType, FieldRef},
+    datatypes::{
+        DataType, Decimal128Type, Decimal256Type, DecimalType, FieldRef, Float32Type, Float64Type, Int32Type, Int64Type,
+    },
 };
 use datafusion::{
     common::{Result, ScalarValue},
@@ -61,10 +64,17 @@ impl AggregateUDFImpl for MinMax {
     }
 
     fn create_groups_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        let is_numeric =
-            matches!(arguments.return_field.data_type(), DataType::Decimal128(..) | DataType::Decimal256(..));
-        let inner = self.inner.create_groups_accumulator(arguments)?;
-        Ok(if is_numeric { Box::new(Clean(inner)) } else { inner })
+        let of = |data_type: DataType| {
+            let field = arguments.return_field.as_ref().clone().with_data_type(data_type);
+            let arguments = AccumulatorArgs { return_field: Arc::new(field), ..arguments };
+            self.inner.create_groups_accumulator(arguments)
+        };
+        Ok(match arguments.return_field.data_type() {
+            DataType::Float64 => Box::new(OfKeys(of(DataType::Int64)?)),
+            DataType::Float32 => Box::new(OfKeys(of(DataType::Int32)?)),
+            numeric @ (DataType::Decimal128(..) | DataType::Decimal256(..)) => Box::new(Clean(of(numeric.clone())?)),
+            other => of(other.clone())?,
+        })
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -86,6 +96,82 @@ impl AggregateUDFImpl for MinMax {
     fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
         self.inner.inner().set_monotonicity(data_type)
     }
+}
+
+/// Compares floats as integers that are in their order.
+struct OfKeys(Box<dyn GroupsAccumulator>);
+
+impl GroupsAccumulator for OfKeys {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        group_count: usize,
+    ) -> Result<()> {
+        self.0.update_batch(&keys(values), groups, filter, group_count)
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        self.0.evaluate(emit_to).map(|keys| floats(&keys))
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        Ok(self.0.state(emit_to)?.iter().map(floats).collect())
+    }
+
+    fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], group_count: usize) -> Result<()> {
+        self.0.merge_batch(&keys(values), groups, group_count)
+    }
+
+    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        Ok(self.0.convert_to_state(&keys(values), filter)?.iter().map(floats).collect())
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+}
+
+/// All NaN are one.
+fn keys(values: &[ArrayRef]) -> Vec<ArrayRef> {
+    let of = |values: &ArrayRef| -> ArrayRef {
+        match values.data_type() {
+            DataType::Float64 => Arc::new(values.as_primitive::<Float64Type>().unary::<_, Int64Type>(|value| {
+                swapped_64((if value.is_nan() { f64::NAN } else { value }).to_bits().cast_signed())
+            })),
+            DataType::Float32 => Arc::new(values.as_primitive::<Float32Type>().unary::<_, Int32Type>(|value| {
+                swapped_32((if value.is_nan() { f32::NAN } else { value }).to_bits().cast_signed())
+            })),
+            _ => Arc::clone(values),
+        }
+    };
+    values.iter().map(of).collect()
+}
+
+fn floats(keys: &ArrayRef) -> ArrayRef {
+    match keys.data_type() {
+        DataType::Int64 => Arc::new(
+            keys.as_primitive::<Int64Type>()
+                .unary::<_, Float64Type>(|key| f64::from_bits(swapped_64(key).cast_unsigned())),
+        ),
+        DataType::Int32 => Arc::new(
+            keys.as_primitive::<Int32Type>()
+                .unary::<_, Float32Type>(|key| f32::from_bits(swapped_32(key).cast_unsigned())),
+        ),
+        _ => Arc::clone(keys),
+    }
+}
+
+/// Of the bits of a float an integer in the floats' order, and back: those of negative ones count down.
+///
+/// Source: IEEE 754, section 5.10, total order.
+const fn swapped_64(bits: i64) -> i64 {
+    bits ^ ((bits >> 63) & i64::MAX)
+}
+
+const fn swapped_32(bits: i32) -> i32 {
+    bits ^ ((bits >> 31) & i32::MAX)
 }
 
 struct Clean(Box<dyn GroupsAccumulator>);
@@ -133,5 +219,30 @@ fn clean(values: ArrayRef) -> ArrayRef {
         DataType::Decimal128(..) => of(values.as_primitive::<Decimal128Type>()),
         DataType::Decimal256(..) => of(values.as_primitive::<Decimal256Type>()),
         _ => values,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Float64Array;
+
+    use super::*;
+
+    #[test]
+    fn keys_order_as_floats_do_and_give_them_back() {
+        let ordered =
+            [f64::NEG_INFINITY, f64::MIN, -1.5, -0.0, 0.0, f64::MIN_POSITIVE, 1.5, f64::MAX, f64::INFINITY, f64::NAN];
+        let array: ArrayRef = Arc::new(Float64Array::from(ordered.to_vec()));
+        let made = keys(&[array]);
+        assert!(made[0].as_primitive::<Int64Type>().values().is_sorted());
+        let back = floats(&made[0]);
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(back.as_primitive::<Float64Type>().values()), bits(&ordered));
+        // That of arithmetic has a sign.
+        let signed: ArrayRef = Arc::new(Float64Array::from(vec![-f64::NAN]));
+        assert_eq!(
+            keys(&[signed])[0].as_primitive::<Int64Type>().value(0),
+            made[0].as_primitive::<Int64Type>().value(9)
+        );
     }
 }
