@@ -8,12 +8,14 @@
 
 mod barrier;
 mod catalog;
+mod date_bounds;
 mod derived;
 mod failure;
 mod float_bounds;
 mod gate;
 mod guard;
 mod guard_plan;
+mod implied;
 mod interrupt;
 mod interval;
 mod not_constant;
@@ -208,6 +210,7 @@ impl Engine {
             .collect();
         let dialect = self.dialect(&context.time_zone)?;
         let plan = catalog::plan(self, &state, &dialect, sql.statement().clone(), fields, context.sight)
+            .and_then(implied::unasked)
             .and_then(|plan| dialect.settled(plan))
             .and_then(catalog::without_keys)
             .and_then(Dialect::regrouped)

@@ -13,8 +13,8 @@ use datafusion::{
         utils::{conjunction, split_conjunction, split_conjunction_owned},
     },
     optimizer::{
-        ApplyOrder, OptimizerConfig, OptimizerRule, eliminate_duplicated_expr::EliminateDuplicatedExpr,
-        push_down_filter::PushDownFilter,
+        ApplyOrder, OptimizerConfig, OptimizerRule, common_subexpr_eliminate::CommonSubexprEliminate,
+        eliminate_duplicated_expr::EliminateDuplicatedExpr, push_down_filter::PushDownFilter,
     },
     physical_optimizer::{PhysicalOptimizerRule, aggregate_statistics::AggregateStatistics},
     physical_plan::{
@@ -28,6 +28,7 @@ use datafusion::{
 };
 
 use super::{
+    date_bounds::DateBounds,
     failure::VALUES_DIFFER,
     float_bounds::FloatBounds,
     not_constant::NotConstant,
@@ -37,15 +38,22 @@ use super::{
 /// Rules over what a query means.
 pub(super) fn logical(rules: &[Arc<dyn OptimizerRule + Send + Sync>]) -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let (duplicates, conditions) = (EliminateDuplicatedExpr::new(), PushDownFilter::new());
+    let common = CommonSubexprEliminate::new();
     let mend = |rule: &Arc<dyn OptimizerRule + Send + Sync>| -> Arc<dyn OptimizerRule + Send + Sync> {
         let inner = Arc::clone(rule);
         match rule.name() {
             name if name == duplicates.name() => Arc::new(Mended { inner, rewrite: keys_once }),
+            name if name == common.name() => Arc::new(Mended { inner, rewrite: parts_once }),
             name if name == conditions.name() => Arc::new(Mended { inner, rewrite: conditions_down }),
             _ => inner,
         }
     };
-    rules.iter().map(mend).chain(std::iter::once(Arc::new(OneType) as _)).collect()
+    let mut mended: Vec<_> = rules.iter().map(mend).collect();
+    // Once constants are computed, and before conditions are where they cannot move on.
+    let place = mended.iter().position(|rule| rule.name() == conditions.name()).unwrap_or(mended.len());
+    mended.insert(place, Arc::new(DateBounds));
+    mended.push(Arc::new(OneType));
+    mended
 }
 
 /// Rules over how it runs.
@@ -165,28 +173,54 @@ fn keys_once(
     }
 }
 
-/// A window function that is there under two names is there once, and shown twice. The engine would take it out of the window.
+/// What is computed twice is computed once. Window functions that have become the same are one before that: the engine would take them out
+/// of their windows, to where no window is.
+fn parts_once(
+    rule: &dyn OptimizerRule,
+    plan: LogicalPlan,
+    config: &dyn OptimizerConfig,
+) -> Result<Transformed<LogicalPlan>> {
+    let once = plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Window(window) => functions_once(window),
+        other => Ok(Transformed::no(other)),
+    })?;
+    let is_changed = once.transformed;
+    let made = rule.rewrite(once.data, config)?;
+    Ok(Transformed { transformed: made.transformed || is_changed, ..made })
+}
+
+/// A window function that is there under two names, in this window or in those right below, is there once, and shown twice.
 fn functions_once(window: Window) -> Result<Transformed<LogicalPlan>> {
     let column = |function: &Expr| {
         let (relation, name) = function.qualified_name();
         Expr::Column(Column::new(relation, name))
     };
+    let mut known: Vec<&Expr> = Vec::new();
+    let mut below = &*window.input;
+    while let LogicalPlan::Window(lower) = below {
+        known.extend(&lower.window_expr);
+        below = &lower.input;
+    }
     let mut kept: Vec<Expr> = Vec::new();
     let mut shown: Vec<Expr> = window.input.schema().columns().into_iter().map(Expr::Column).collect();
     for function in &window.window_expr {
-        if let Some(before) = kept.iter().find(|before| bare(before) == bare(function)) {
+        if let Some(before) = known.iter().find(|before| bare(before) == bare(function)) {
             let (relation, name) = function.qualified_name();
             shown.push(column(before).alias_qualified(relation, name));
         } else {
             shown.push(column(function));
             kept.push(function.clone());
+            known.push(function);
         }
     }
     if kept.len() == window.window_expr.len() {
         return Ok(Transformed::no(LogicalPlan::Window(window)));
     }
-    let window = LogicalPlan::Window(Window::try_new(kept, window.input)?);
-    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(shown, Arc::new(window))?)))
+    let input = match kept.is_empty() {
+        true => Arc::clone(&window.input),
+        false => Arc::new(LogicalPlan::Window(Window::try_new(kept, Arc::clone(&window.input))?)),
+    };
+    Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(shown, input)?)))
 }
 
 /// Without its names.
@@ -218,7 +252,7 @@ fn conditions_down(
 ) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Filter(filter) = plan else { return rule.rewrite(plan, config) };
     let (mut filter, is_joined) = joined(filter);
-    if rules_out_a_row_of_none(&filter) || is_of_renamed_windows(&filter) {
+    if rules_out_a_row_of_none(&filter) || is_of_changed_windows(&filter) {
         return Ok(Transformed::new_transformed(LogicalPlan::Filter(filter), is_joined));
     }
     // The engine takes `1 = id AND id = 1` for two values that one column cannot have.
@@ -258,13 +292,13 @@ fn column_first(condition: Expr) -> Result<Transformed<Expr>> {
     }
 }
 
-/// Whether a window function has two names, behind which the engine does not look.
-fn is_of_renamed_windows(filter: &Filter) -> bool {
+/// Whether a window holds what the engine does not look for: a function with two names, or what is left of one.
+fn is_of_changed_windows(filter: &Filter) -> bool {
     let LogicalPlan::Window(window) = &*filter.input else { return false };
-    window
-        .window_expr
-        .iter()
-        .any(|function| matches!(function, Expr::Alias(alias) if matches!(*alias.expr, Expr::Alias(_))))
+    !window.window_expr.iter().all(|function| match function {
+        Expr::Alias(alias) => matches!(*alias.expr, Expr::WindowFunction(_)),
+        other => matches!(other, Expr::WindowFunction(_)),
+    })
 }
 
 fn rules_out_a_row_of_none(filter: &Filter) -> bool {

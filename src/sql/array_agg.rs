@@ -27,6 +27,7 @@ use super::{
 
 /// So many times what holds them the values may be, and be no more than others are.
 const SHARED_MAX: usize = 4;
+const NAME: &str = "array_agg";
 
 /// The engine's, counted.
 pub(super) fn array_agg() -> AggregateUDF {
@@ -65,11 +66,11 @@ impl AggregateUDFImpl for ArrayAgg {
     }
 
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Counted { inner: self.inner.accumulator(arguments)?, excess: 0 }))
+        Ok(Box::new(Counted::over_all(self.inner.accumulator(arguments)?, NAME)))
     }
 
     fn create_sliding_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Counted { inner: self.inner.create_sliding_accumulator(arguments)?, excess: 0 }))
+        Ok(Box::new(Counted::over_all(self.inner.create_sliding_accumulator(arguments)?, NAME)))
     }
 
     fn groups_accumulator_supported(&self, arguments: AccumulatorArgs<'_>) -> bool {
@@ -77,7 +78,7 @@ impl AggregateUDFImpl for ArrayAgg {
     }
 
     fn create_groups_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(Counted { inner: self.inner.create_groups_accumulator(arguments)?, excess: 0 }))
+        Ok(Box::new(Counted::over_all(self.inner.create_groups_accumulator(arguments)?, NAME)))
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -91,16 +92,33 @@ impl AggregateUDFImpl for ArrayAgg {
 
 /// An accumulator, and how many bytes its values are that no memory holds.
 #[derive(Debug)]
-struct Counted<A> {
+pub(super) struct Counted<A> {
     inner: A,
+    what: &'static str,
     excess: usize,
+    is_of_batch: bool,
 }
 
 impl<A> Counted<A> {
+    /// For what keeps its values as they are, and writes them out at the end.
+    pub(super) const fn over_all(inner: A, what: &'static str) -> Self {
+        Self { inner, what, excess: 0, is_of_batch: false }
+    }
+
+    /// For what writes its values out as they come, and counts them then.
+    pub(super) const fn of_batch(inner: A, what: &'static str) -> Self {
+        Self { inner, what, excess: 0, is_of_batch: true }
+    }
+
     fn count(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.excess += values.first().map_or(0, excess);
-        match self.excess > BATCH_BYTES_MAX {
-            true => Err(DataFusionError::External(Box::new(too_much("array_agg", BATCH_BYTES_MAX, "one text")))),
+        let before = if self.is_of_batch { 0 } else { self.excess };
+        self.excess = before + values.first().map_or(0, excess);
+        self.bound(self.excess)
+    }
+
+    fn bound(&self, excess: usize) -> Result<()> {
+        match excess > BATCH_BYTES_MAX {
+            true => Err(DataFusionError::External(Box::new(too_much(self.what, BATCH_BYTES_MAX, "one text")))),
             false => Ok(()),
         }
     }
@@ -169,6 +187,7 @@ impl GroupsAccumulator for Counted<Box<dyn GroupsAccumulator>> {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        self.bound(values.first().map_or(0, excess))?;
         self.inner.convert_to_state(values, filter)
     }
 

@@ -19,6 +19,10 @@ use datafusion::{
     physical_expr::expressions::Literal,
 };
 
+use super::array_agg::Counted;
+
+const NAME: &str = "string_agg";
+
 pub(super) fn string_agg() -> AggregateUDF {
     AggregateUDF::from(StringAgg { inner: string_agg_udaf() })
 }
@@ -46,7 +50,13 @@ impl AggregateUDFImpl for StringAgg {
     }
 
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        self.inner.accumulator(arguments)
+        // In an order of its own, or without what is there twice, it keeps its values until the end.
+        let writes_at_once = !arguments.is_distinct && arguments.order_bys.is_empty();
+        let inner = self.inner.accumulator(arguments)?;
+        Ok(Box::new(match writes_at_once {
+            true => Counted::of_batch(inner, NAME),
+            false => Counted::over_all(inner, NAME),
+        }))
     }
 
     fn create_sliding_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
@@ -63,7 +73,7 @@ impl AggregateUDFImpl for StringAgg {
     }
 
     fn create_groups_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
-        self.inner.create_groups_accumulator(arguments)
+        Ok(Box::new(Counted::of_batch(self.inner.create_groups_accumulator(arguments)?, NAME)))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {

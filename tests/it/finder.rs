@@ -145,8 +145,11 @@ impl Place {
 
     async fn compared(&self, query: &Query, text: &str) -> Verdict {
         match tokio::join!(on_postgres(&self.client, text), on_engine(&self.server, text)) {
-            (Err(_), Err((_, message))) if is_fault(&message) => Verdict::Fault("fails", message),
-            (Ok(_), Err((_, message))) if is_fault(&message) => Verdict::Fault("fails", message),
+            (_, Err((_, message))) if is_fault(&message) => {
+                let log = self.server.log();
+                let last = log.lines().rev().find(|line| line.contains("panicked")).unwrap_or("no panic is in the log");
+                Verdict::Fault("fails", format!("{message}: {last}"))
+            }
             (Err(_), Err(_)) => Verdict::BothFail,
             // Values, and time.
             (Err(state), Ok(_)) if state.starts_with("22") || state.starts_with("57") => Verdict::Answered,

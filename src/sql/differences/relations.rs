@@ -32,14 +32,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         &[Sign::At(is_row_against_subquery)],
     ),
     unsupported(
-        "orders-side-by-side",
-        "windows of one `SELECT` whose orders differ in a `COLLATE` that means the same",
-        "has each in its order",
-        "is refused: 0A000",
-        "one of them in a subquery of its own",
-        NOTHING,
-    ),
-    unsupported(
         "outer-aggregates",
         "an aggregate of the outer query in a subquery: `(SELECT … WHERE x < sum(outer.y))`",
         "computes it in the outer query",
