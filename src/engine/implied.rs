@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 use datafusion::{
     common::{
         Column, Constraint, Result, TableReference,
-        tree_node::{Transformed, TransformedResult, TreeNode},
+        tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
     },
     logical_expr::{Aggregate, Expr, LogicalPlan, TableScan},
 };
@@ -52,6 +52,17 @@ fn narrowed(selected: &LogicalPlan) -> Result<Option<LogicalPlan>> {
             _ => {}
         }
     };
+    // What `grouping` asks for are groups.
+    for expression in &aggregate.aggr_expr {
+        expression.apply(|part| {
+            if let Expr::AggregateFunction(function) = part
+                && function.func.name() == "grouping"
+            {
+                asked.extend(part.column_refs().into_iter().map(|column| column.name.clone()));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+    }
     let is_kept = |group: &&Expr| match group {
         Expr::Column(column) => asked.contains(&column.name) || !follows(column, aggregate),
         _ => true,
@@ -178,7 +189,7 @@ mod tests {
             if let LogicalPlan::Aggregate(aggregate) = node {
                 groups.extend(aggregate.group_expr.iter().map(ToString::to_string));
             }
-            Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+            Ok(TreeNodeRecursion::Continue)
         })
         .unwrap();
         assert_eq!(groups, expect, "by {grouped:?}, {having:?}, of {selected:?}");

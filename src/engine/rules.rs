@@ -204,7 +204,8 @@ fn functions_once(window: Window) -> Result<Transformed<LogicalPlan>> {
     let mut kept: Vec<Expr> = Vec::new();
     let mut shown: Vec<Expr> = window.input.schema().columns().into_iter().map(Expr::Column).collect();
     for function in &window.window_expr {
-        if let Some(before) = known.iter().find(|before| bare(before) == bare(function)) {
+        let is_same = |before: &&&Expr| bare(before) == bare(function) && !function.is_volatile();
+        if let Some(before) = known.iter().find(is_same) {
             let (relation, name) = function.qualified_name();
             shown.push(column(before).alias_qualified(relation, name));
         } else {

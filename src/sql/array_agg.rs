@@ -66,7 +66,10 @@ impl AggregateUDFImpl for ArrayAgg {
     }
 
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(Counted::over_all(self.inner.accumulator(arguments)?, NAME)))
+        let is_distinct = arguments.is_distinct;
+        let inner = self.inner.accumulator(arguments)?;
+        // Without what is there twice, each value is kept once, and counted then.
+        Ok(if is_distinct { inner } else { Box::new(Counted::over_all(inner, NAME)) })
     }
 
     fn create_sliding_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {

@@ -16,13 +16,18 @@ use datafusion::{
 /// The plan with groups of names that no key has.
 pub(super) fn apply(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut made = 0;
-    plan.transform_up_with_subqueries(|node| self::node(node, &mut made)).data()
+    // From the top: a subquery in an expression that is there three times, to choose, to sort and to show, is the same one only as long as
+    // no names are given within it.
+    let chosen = plan.transform_down_with_subqueries(|node| match &node {
+        LogicalPlan::Distinct(Distinct::On(distinct)) => first_of_each(distinct, &mut made).map(Transformed::yes),
+        _ => Ok(Transformed::no(node)),
+    })?;
+    chosen.data.transform_up_with_subqueries(|node| self::node(node, &mut made)).data()
 }
 
 fn node(node: LogicalPlan, made: &mut usize) -> Result<Transformed<LogicalPlan>> {
     let renamed = match &node {
         LogicalPlan::Aggregate(aggregate) => renamed(aggregate, made)?,
-        LogicalPlan::Distinct(Distinct::On(distinct)) => Some(first_of_each(distinct, made)?),
         LogicalPlan::Distinct(Distinct::All(input)) if has_keys(input)? => {
             let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
             renamed(&Aggregate::try_new(input.clone(), columns, Vec::new())?, made)?

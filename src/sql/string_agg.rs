@@ -50,13 +50,15 @@ impl AggregateUDFImpl for StringAgg {
     }
 
     fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        // In an order of its own, or without what is there twice, it keeps its values until the end.
-        let writes_at_once = !arguments.is_distinct && arguments.order_bys.is_empty();
+        let (is_distinct, is_ordered) = (arguments.is_distinct, !arguments.order_bys.is_empty());
         let inner = self.inner.accumulator(arguments)?;
-        Ok(Box::new(match writes_at_once {
-            true => Counted::of_batch(inner, NAME),
-            false => Counted::over_all(inner, NAME),
-        }))
+        Ok(match (is_distinct, is_ordered) {
+            // Each value is kept once, and counted then.
+            (true, _) => inner,
+            // In an order of its own it keeps its values until the end.
+            (false, true) => Box::new(Counted::over_all(inner, NAME)),
+            (false, false) => Box::new(Counted::of_batch(inner, NAME)),
+        })
     }
 
     fn create_sliding_accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
