@@ -168,7 +168,6 @@ fn keys_once(
             let made = rule.rewrite(LogicalPlan::Aggregate(aggregate), config)?;
             Ok(Transformed { transformed: made.transformed || is_changed, ..made })
         }
-        LogicalPlan::Window(window) => functions_once(window),
         other => rule.rewrite(other, config),
     }
 }

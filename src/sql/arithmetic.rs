@@ -410,10 +410,9 @@ fn decimals(operation: Operation, left: Decimal, right: Decimal) -> Option<Resol
         }
         Operation::Modulo => (wholes[0].min(wholes[1]).max(0) + i16::from(scale_max), scale_max),
         Operation::Divide => {
-            let whole = (wholes[0] + i16::from(right.1)).max(1);
-            let room = i16::from(DIGITS_256) - whole;
-            let scale = i16::from(scale_max.max(QUOTIENT_SCALE)).min(room.max(i16::from(scale_max)));
-            (whole + scale, i8::try_from(scale).ok()?)
+            // Where both do not fit, digits before the point are given up, with an error for a quotient that has them: rounding is silent.
+            let scale = scale_max.max(QUOTIENT_SCALE);
+            ((wholes[0] + i16::from(right.1)).max(1) + i16::from(scale), scale)
         }
     };
     if scale > DIGITS_256 as i8 {
@@ -488,6 +487,7 @@ mod tests {
         check(Operation::Multiply, Decimal128(38, 10), Decimal128(38, 10), Some(Decimal256(76, 20)));
         check(Operation::Divide, Decimal128(12, 2), Int32, Some(Decimal128(30, 20)));
         check(Operation::Divide, Decimal128(38, 2), Int64, Some(Decimal256(56, 20)));
+        check(Operation::Divide, Decimal256(76, 1), Decimal128(2, 1), Some(Decimal256(76, 20)));
         check(Operation::Modulo, Decimal128(12, 2), Decimal128(5, 3), Some(Decimal128(5, 3)));
         check(Operation::Add, Int32, DataType::Utf8, None);
     }

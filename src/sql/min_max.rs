@@ -21,6 +21,8 @@ use datafusion::{
     },
 };
 
+use super::float_key::without_signed_nan;
+
 pub(super) fn functions() -> [AggregateUDF; 2] {
     [min_udaf(), max_udaf()].map(|inner| AggregateUDF::from(MinMax { inner }))
 }
@@ -69,10 +71,13 @@ impl AggregateUDFImpl for MinMax {
             let arguments = AccumulatorArgs { return_field: Arc::new(field), ..arguments };
             self.inner.create_groups_accumulator(arguments)
         };
+        let floats_as = |integer| of(integer).map(|inner| Mapped { inner, given: keys, giving: floats });
         Ok(match arguments.return_field.data_type() {
-            DataType::Float64 => Box::new(OfKeys(of(DataType::Int64)?)),
-            DataType::Float32 => Box::new(OfKeys(of(DataType::Int32)?)),
-            numeric @ (DataType::Decimal128(..) | DataType::Decimal256(..)) => Box::new(Clean(of(numeric.clone())?)),
+            DataType::Float64 => Box::new(floats_as(DataType::Int64)?),
+            DataType::Float32 => Box::new(floats_as(DataType::Int32)?),
+            numeric @ (DataType::Decimal128(..) | DataType::Decimal256(..)) => {
+                Box::new(Mapped { inner: of(numeric.clone())?, given: Arc::clone, giving: clean })
+            }
             other => of(other.clone())?,
         })
     }
@@ -98,10 +103,24 @@ impl AggregateUDFImpl for MinMax {
     }
 }
 
-/// Compares floats as integers that are in their order.
-struct OfKeys(Box<dyn GroupsAccumulator>);
+/// The engine's accumulator, given and giving something else than is asked for.
+struct Mapped {
+    inner: Box<dyn GroupsAccumulator>,
+    given: fn(&ArrayRef) -> ArrayRef,
+    giving: fn(ArrayRef) -> ArrayRef,
+}
 
-impl GroupsAccumulator for OfKeys {
+impl Mapped {
+    fn given(&self, values: &[ArrayRef]) -> Vec<ArrayRef> {
+        values.iter().map(self.given).collect()
+    }
+
+    fn giving(&self, made: Vec<ArrayRef>) -> Vec<ArrayRef> {
+        made.into_iter().map(self.giving).collect()
+    }
+}
+
+impl GroupsAccumulator for Mapped {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
@@ -109,47 +128,52 @@ impl GroupsAccumulator for OfKeys {
         filter: Option<&BooleanArray>,
         group_count: usize,
     ) -> Result<()> {
-        self.0.update_batch(&keys(values), groups, filter, group_count)
+        let values = self.given(values);
+        self.inner.update_batch(&values, groups, filter, group_count)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        self.0.evaluate(emit_to).map(|keys| floats(&keys))
+        self.inner.evaluate(emit_to).map(self.giving)
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(self.0.state(emit_to)?.iter().map(floats).collect())
+        let state = self.inner.state(emit_to)?;
+        Ok(self.giving(state))
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], group_count: usize) -> Result<()> {
-        self.0.merge_batch(&keys(values), groups, group_count)
+        let values = self.given(values);
+        self.inner.merge_batch(&values, groups, group_count)
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        Ok(self.0.convert_to_state(&keys(values), filter)?.iter().map(floats).collect())
+        Ok(self.giving(self.inner.convert_to_state(&self.given(values), filter)?))
     }
 
     fn size(&self) -> usize {
-        self.0.size()
+        self.inner.size()
     }
 }
 
-/// All NaN are one.
-fn keys(values: &[ArrayRef]) -> Vec<ArrayRef> {
-    let of = |values: &ArrayRef| -> ArrayRef {
-        match values.data_type() {
-            DataType::Float64 => Arc::new(values.as_primitive::<Float64Type>().unary::<_, Int64Type>(|value| {
-                swapped_64((if value.is_nan() { f64::NAN } else { value }).to_bits().cast_signed())
-            })),
-            DataType::Float32 => Arc::new(values.as_primitive::<Float32Type>().unary::<_, Int32Type>(|value| {
-                swapped_32((if value.is_nan() { f32::NAN } else { value }).to_bits().cast_signed())
-            })),
-            _ => Arc::clone(values),
-        }
-    };
-    values.iter().map(of).collect()
+/// Integers in the order of the floats, whose NaN are one.
+fn keys(values: &ArrayRef) -> ArrayRef {
+    let values = without_signed_nan(Arc::clone(values));
+    match values.data_type() {
+        DataType::Float64 => Arc::new(
+            values
+                .as_primitive::<Float64Type>()
+                .unary::<_, Int64Type>(|value| swapped_64(value.to_bits().cast_signed())),
+        ),
+        DataType::Float32 => Arc::new(
+            values
+                .as_primitive::<Float32Type>()
+                .unary::<_, Int32Type>(|value| swapped_32(value.to_bits().cast_signed())),
+        ),
+        _ => values,
+    }
 }
 
-fn floats(keys: &ArrayRef) -> ArrayRef {
+fn floats(keys: ArrayRef) -> ArrayRef {
     match keys.data_type() {
         DataType::Int64 => Arc::new(
             keys.as_primitive::<Int64Type>()
@@ -159,7 +183,7 @@ fn floats(keys: &ArrayRef) -> ArrayRef {
             keys.as_primitive::<Int32Type>()
                 .unary::<_, Float32Type>(|key| f32::from_bits(swapped_32(key).cast_unsigned())),
         ),
-        _ => Arc::clone(keys),
+        _ => keys,
     }
 }
 
@@ -172,40 +196,6 @@ const fn swapped_64(bits: i64) -> i64 {
 
 const fn swapped_32(bits: i32) -> i32 {
     bits ^ ((bits >> 31) & i32::MAX)
-}
-
-struct Clean(Box<dyn GroupsAccumulator>);
-
-impl GroupsAccumulator for Clean {
-    fn update_batch(
-        &mut self,
-        values: &[ArrayRef],
-        groups: &[usize],
-        filter: Option<&BooleanArray>,
-        group_count: usize,
-    ) -> Result<()> {
-        self.0.update_batch(values, groups, filter, group_count)
-    }
-
-    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        self.0.evaluate(emit_to).map(clean)
-    }
-
-    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(self.0.state(emit_to)?.into_iter().map(clean).collect())
-    }
-
-    fn merge_batch(&mut self, values: &[ArrayRef], groups: &[usize], group_count: usize) -> Result<()> {
-        self.0.merge_batch(values, groups, group_count)
-    }
-
-    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        self.0.convert_to_state(values, filter)
-    }
-
-    fn size(&self) -> usize {
-        self.0.size()
-    }
 }
 
 /// The same values, with nothing under what is NULL.
@@ -233,16 +223,13 @@ mod tests {
         let ordered =
             [f64::NEG_INFINITY, f64::MIN, -1.5, -0.0, 0.0, f64::MIN_POSITIVE, 1.5, f64::MAX, f64::INFINITY, f64::NAN];
         let array: ArrayRef = Arc::new(Float64Array::from(ordered.to_vec()));
-        let made = keys(&[array]);
-        assert!(made[0].as_primitive::<Int64Type>().values().is_sorted());
-        let back = floats(&made[0]);
+        let made = keys(&array);
+        assert!(made.as_primitive::<Int64Type>().values().is_sorted());
+        let back = floats(Arc::clone(&made));
         let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(back.as_primitive::<Float64Type>().values()), bits(&ordered));
         // That of arithmetic has a sign.
         let signed: ArrayRef = Arc::new(Float64Array::from(vec![-f64::NAN]));
-        assert_eq!(
-            keys(&[signed])[0].as_primitive::<Int64Type>().value(0),
-            made[0].as_primitive::<Int64Type>().value(9)
-        );
+        assert_eq!(keys(&signed).as_primitive::<Int64Type>().value(0), made.as_primitive::<Int64Type>().value(9));
     }
 }

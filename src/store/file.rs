@@ -21,6 +21,8 @@ use crate::error::{Code, Error, Result};
 /// How much of a remote file may be on its way at once, in parts of [`PART_BYTES`].
 const PARTS_IN_FLIGHT: usize = 4;
 const PART_BYTES: usize = 8 << 20;
+/// How often a file's folders are made anew that somebody else has removed.
+const CREATE_TRIES_MAX: usize = 100;
 
 /// A data file being written. A blocking [`Write`]: use it on a blocking thread. Files of runs that fail are removed by
 /// [`super::Store::discard_run`].
@@ -58,9 +60,7 @@ pub struct FinishedFile {
 impl DataFileWriter {
     pub(super) fn local(root: &Path, relative: String) -> Result<Self> {
         let path = root.join(&relative);
-        let unusable = |error| unwritable(&path, error);
-        create_private_folders(path.parent().unwrap_or(root)).map_err(unusable)?;
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(unusable)?;
+        let file = create_with_folders(&path).map_err(|error| unwritable(&path, error))?;
         Ok(Self { relative, bytes: 0, hasher: blake3::Hasher::new(), sink: Sink::Local { file, path } })
     }
 
@@ -156,6 +156,20 @@ fn write_and_link(draft: &Path, target: &Path, body: &[u8]) -> Result<bool> {
     Ok(true)
 }
 
+/// Creates a file that is not there, in folders that may not be there. Whoever removes empty folders may take them away in between.
+fn create_with_folders(path: &Path) -> io::Result<File> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let created = create_private_folders(path.parent().unwrap_or(Path::new("/")))
+            .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
+        match created {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < CREATE_TRIES_MAX => {}
+            created => return created,
+        }
+    }
+}
+
 /// Makes a folder and those above it, readable by this user alone, and makes their names durable.
 pub(super) fn create_private_folders(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
@@ -194,4 +208,29 @@ fn unwritable(path: &Path, error: io::Error) -> Error {
         "check the store's folder: this user must be able to write there"
     };
     Error::new(Code::Unavailable, format!("cannot write {}: {error}", path.display())).with_hint(hint).with_cause(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn files_are_made_while_empty_folders_are_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    remove_empty_folders(root.path());
+                }
+            });
+            let create = |run| DataFileWriter::local(root.path(), format!("tables/t/{run}/part-0")).err();
+            let failed: Vec<_> = (0..300).filter_map(create).collect();
+            is_done.store(true, Ordering::Relaxed);
+            assert!(failed.is_empty(), "{} of 300: {:?}", failed.len(), failed.first());
+            assert!(root.path().join("tables/t/299/part-0").is_file());
+        });
+    }
 }
