@@ -39,6 +39,7 @@ mod parameter;
 mod percentile;
 mod set_all;
 mod shape;
+mod shared_texts;
 mod signed;
 mod single;
 mod size;

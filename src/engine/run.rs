@@ -181,6 +181,10 @@ where
             Some(batch) if batch.num_rows() == 0 => {}
             Some(batch) => {
                 for piece in pieces(batch)? {
+                    // One batch may be a hundred pieces, and each of them on its way at once.
+                    if Instant::now() >= deadline {
+                        return Err(too_late());
+                    }
                     send(Message::Batch(compact(piece, &schema)?)).await?;
                 }
             }

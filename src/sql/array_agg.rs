@@ -115,7 +115,7 @@ impl<A> Counted<A> {
 
     fn count(&mut self, values: &[ArrayRef]) -> Result<()> {
         let before = if self.is_of_batch { 0 } else { self.excess };
-        self.excess = before + values.first().map_or(0, excess);
+        self.excess = before + values.iter().map(excess).sum::<usize>();
         self.bound(self.excess)
     }
 
@@ -155,7 +155,7 @@ impl Accumulator for Counted<Box<dyn Accumulator>> {
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.excess = self.excess.saturating_sub(values.first().map_or(0, excess));
+        self.excess = self.excess.saturating_sub(values.iter().map(excess).sum());
         self.inner.retract_batch(values)
     }
 
@@ -190,7 +190,7 @@ impl GroupsAccumulator for Counted<Box<dyn GroupsAccumulator>> {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        self.bound(values.first().map_or(0, excess))?;
+        self.bound(values.iter().map(excess).sum())?;
         self.inner.convert_to_state(values, filter)
     }
 

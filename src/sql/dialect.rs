@@ -24,7 +24,7 @@ use super::{
     grouping_keys,
     operators::PostgresOperators,
     order::Order,
-    set_all,
+    set_all, shared_texts,
     strict::Strict,
     type_planner::PostgresTypes,
 };
@@ -83,7 +83,7 @@ impl Dialect {
     pub fn settled(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let plan = self.typing().apply(plan)?;
         let plan = Alike { functions: &self.functions }.apply(elements::apply(plan)?)?;
-        self.order.apply(decorrelate(plan)?)
+        shared_texts::apply(self.order.apply(decorrelate(plan)?)?)
     }
 
     /// A settled plan whose groups the engine will not leave out.

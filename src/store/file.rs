@@ -156,32 +156,47 @@ fn write_and_link(draft: &Path, target: &Path, body: &[u8]) -> Result<bool> {
     Ok(true)
 }
 
-/// Creates a file that is not there, in folders that may not be there. Whoever removes empty folders may take them away in between.
+/// Creates a file that is not there, in folders that may not be there. Whoever removes empty folders may take them away in between, so that
+/// their names are made durable only when they are not empty any more.
 fn create_with_folders(path: &Path) -> io::Result<File> {
-    let mut tries = 0;
-    loop {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let (mut made, mut tries) = (Vec::new(), 0);
+    let file = loop {
         tries += 1;
-        let created = create_private_folders(path.parent().unwrap_or(Path::new("/")))
+        let created = make_folders(folder, &mut made)
             .and_then(|()| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
         match created {
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < CREATE_TRIES_MAX => {}
-            created => return created,
+            created => break created?,
         }
-    }
+    };
+    sync_folders_of(&made)?;
+    Ok(file)
 }
 
 /// Makes a folder and those above it, readable by this user alone, and makes their names durable.
 pub(super) fn create_private_folders(folder: &Path) -> io::Result<()> {
+    let mut made = Vec::new();
+    make_folders(folder, &mut made)?;
+    sync_folders_of(&made)
+}
+
+/// Makes a folder and those above it, and says which were not there.
+fn make_folders(folder: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    create_private_folders(parent)?;
+    make_folders(parent, made)?;
     match fs::DirBuilder::new().mode(0o700).create(folder) {
-        Ok(()) => File::open(parent)?.sync_all(),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
-        Err(error) => Err(error),
+        Ok(()) => made.push(folder.to_owned()),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Err(_) if folder.is_dir() => {}
+        // It was there a moment ago.
+        Err(_) if !folder.exists() => return Err(io::ErrorKind::NotFound.into()),
+        Err(error) => return Err(error),
     }
+    Ok(())
 }
 
 /// Removes folders below `folder` that hold nothing. Best effort: somebody may be writing there.
@@ -196,8 +211,13 @@ pub(super) fn remove_empty_folders(folder: &Path) {
     }
 }
 
+fn sync_folders_of(paths: &[PathBuf]) -> io::Result<()> {
+    paths.iter().try_for_each(|path| sync_folder_of(path))
+}
+
 fn sync_folder_of(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 fn unwritable(path: &Path, error: io::Error) -> Error {

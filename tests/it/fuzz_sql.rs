@@ -196,8 +196,13 @@ enum On {
 struct Expression {
     kind: Kind,
     is_noisy: bool,
+    /// A column's value as it is, which may be too large to compute with.
+    is_wild: bool,
     pieces: Vec<Piece>,
 }
+
+/// A column of a query: its type, whether it may differ by noise, and whether it may be too large to compute with.
+type Output = (Kind, bool, bool);
 
 #[derive(Clone, Debug)]
 enum Piece {
@@ -225,7 +230,7 @@ fn sql_of(expression: &Expression) -> String {
 
 /// How to compare each column: I integer, N exact numeric, Q quotient or average, F float, T any other.
 pub(crate) fn letters(query: &Query) -> String {
-    query.body.columns().iter().map(|(kind, is_noisy)| kind.letter(*is_noisy)).collect()
+    query.body.columns().iter().map(|(kind, is_noisy, _)| kind.letter(*is_noisy)).collect()
 }
 
 /// Whether a common table expression stands there that nothing reads.
@@ -249,7 +254,7 @@ pub(crate) fn is_ordered(query: &Query) -> bool {
     let text = sql(query);
     !SETS.iter().any(|shape| text.contains(shape))
         && columns
-            .all(|(place, (kind, _))| *kind != Kind::Interval && query.order.iter().any(|order| order.place == place))
+            .all(|(place, (kind, ..))| *kind != Kind::Interval && query.order.iter().any(|order| order.place == place))
 }
 
 impl Body {
@@ -259,12 +264,16 @@ impl Body {
         matches!(self, Self::Select(select) if select.group.as_ref().is_some_and(|group| SETS.contains(&group.shape)))
     }
 
-    /// Types of the columns, and whether they may differ by noise.
-    fn columns(&self) -> Vec<(Kind, bool)> {
+    /// Of the rows.
+    fn columns(&self) -> Vec<Output> {
+        let output = |item: &Expression| (item.kind, item.is_noisy, item.is_wild);
         match self {
-            Self::Select(select) => select.items.iter().map(|item| (item.kind, item.is_noisy)).collect(),
-            Self::Set(_, left, _) => left.columns(),
-            Self::Values(rows) => rows[0].iter().map(|item| (item.kind, item.is_noisy)).collect(),
+            Self::Select(select) => select.items.iter().map(output).collect(),
+            Self::Set(_, left, right) => {
+                let both = left.columns().into_iter().zip(right.columns());
+                both.map(|((kind, is_noisy, is_wild), (.., also))| (kind, is_noisy, is_wild || also)).collect()
+            }
+            Self::Values(rows) => rows[0].iter().map(output).collect(),
         }
     }
 }
@@ -430,7 +439,7 @@ impl Expression {
     }
 
     fn leaf(kind: Kind, text: impl Into<String>) -> Self {
-        Self { kind, is_noisy: false, pieces: vec![Piece::Text(text.into())] }
+        Self { kind, is_noisy: false, is_wild: false, pieces: vec![Piece::Text(text.into())] }
     }
 
     fn null(kind: Kind) -> Self {

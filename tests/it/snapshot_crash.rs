@@ -134,7 +134,7 @@ fn a_run_killed_at_any_moment_leaves_the_old_snapshot_or_a_whole_new_one() {
     bank.snapshot(store.path()).run().success();
     let began = Instant::now();
     bank.snapshot(store.path()).run().success();
-    let whole = began.elapsed();
+    let mut whole = began.elapsed();
     let (mut version, mut published, mut left_over) = (2, 0, 0);
     for kill in 0..20 {
         // Every other kill falls near the end, where files become a snapshot.
@@ -148,6 +148,8 @@ fn a_run_killed_at_any_moment_leaves_the_old_snapshot_or_a_whole_new_one() {
         assert!(found == version || found == version + 1, "kill {kill}: {version} became {found}");
         assert!(store.data_files().is_superset(&named_files(&newest)));
         published += u32::from(found > version);
+        // A machine that was slow when the whole run was timed is not so for long.
+        whole = whole.mul_f64(if found > version { 0.8 } else { 1.1 });
         left_over += u32::from(!store.data_files().is_subset(&all_named(&store)));
         check_books(&store, &newest);
         version = found;

@@ -21,7 +21,7 @@ impl Generator<'_> {
             let noisy: Vec<&Variable> = noisy.collect();
             if !noisy.is_empty() && place.keys.is_none() {
                 let pieces = vec![Piece::Column(self.random.pick(&noisy).text.clone())];
-                return Expression { kind, is_noisy: true, pieces };
+                return Expression { kind, is_noisy: true, is_wild: false, pieces };
             }
             let (forms, inner) = match (place.keys, place.has_windows) {
                 (Some(_), _) if self.random.chance(80) => (&AGGREGATE_FORMS, Place::row(place.scope)),
@@ -42,7 +42,7 @@ impl Generator<'_> {
         let wild: Vec<&Variable> = wild.collect();
         if depth == 0 && place.keys.is_none() && !wild.is_empty() && self.random.chance(40) {
             let pieces = vec![Piece::Column(self.random.pick(&wild).text.clone())];
-            return Expression { kind, is_noisy: false, pieces };
+            return Expression { kind, is_noisy: false, is_wild: true, pieces };
         }
         self.tamed(place, kind, depth)
     }
@@ -108,7 +108,7 @@ impl Generator<'_> {
             _ => ("", ""),
         };
         let pieces = vec![Piece::Text(before.into()), Piece::Column(variable.text), Piece::Text(behind.into())];
-        Expression { kind, is_noisy: false, pieces }
+        Expression { kind, is_noisy: false, is_wild: false, pieces }
     }
 
     fn constant(&mut self, kind: Kind) -> Expression {
@@ -154,7 +154,7 @@ impl Generator<'_> {
                 Part::Window(window) => self.window(&mut pieces, place, window),
             }
         }
-        Some(Expression { kind, is_noisy, pieces })
+        Some(Expression { kind, is_noisy, is_wild: false, pieces })
     }
 
     /// What orders the rows, where a window may ask for it.
@@ -279,7 +279,7 @@ impl Generator<'_> {
             pieces.extend([Piece::Text("(".into()), query(select(item), order, limit), Piece::Text(")".into())]);
         }
         self.outer = had;
-        Expression { kind, is_noisy: false, pieces }
+        Expression { kind, is_noisy: false, is_wild: false, pieces }
     }
 
     /// `left.x = right.y`, of columns of one type.
@@ -299,6 +299,6 @@ impl Generator<'_> {
             Piece::Column(other.text.clone()),
             Piece::Text(")".into()),
         ];
-        Some(Expression { kind: Kind::Bool, is_noisy: false, pieces })
+        Some(Expression { kind: Kind::Bool, is_noisy: false, is_wild: false, pieces })
     }
 }

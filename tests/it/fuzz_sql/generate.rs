@@ -1,7 +1,8 @@
 //! Makes a statement of random parts.
 
 use super::{
-    Body, Distinct, Expression, Group, Kind, On, Order, Piece, Query, Random, Schema, Select, Source, schema::Column,
+    Body, Distinct, Expression, Group, Kind, On, Order, Output, Piece, Query, Random, Schema, Select, Source,
+    schema::Column,
 };
 
 /// More rows than this no join makes.
@@ -76,7 +77,7 @@ pub(super) struct Generator<'a> {
     pub(super) schema: &'a Schema,
     pub(super) names: usize,
     /// Common table expressions: name and columns.
-    pub(super) named: Vec<(String, Vec<(Kind, bool)>, usize)>,
+    pub(super) named: Vec<(String, Vec<Output>, usize)>,
     /// What a correlated subquery may read.
     pub(super) outer: Option<Scope>,
     /// Whether the SELECT has a window that equal rows have no order in. Those of two windows would not meet in the same rows.
@@ -102,7 +103,8 @@ impl Generator<'_> {
         }
         let (mut body, mut rows) = self.body(depth, wish);
         let columns = body.columns();
-        let is_clean = columns.iter().all(|(kind, is_noisy)| !is_noisy && *kind != Kind::Interval) && !body.has_sets();
+        let is_clean =
+            columns.iter().all(|(kind, is_noisy, _)| !is_noisy && *kind != Kind::Interval) && !body.has_sets();
         let mut order = Vec::new();
         let is_limited = is_clean && self.random.chance(if wish.is_top { 25 } else { 10 });
         let mut first = 0;
@@ -229,7 +231,7 @@ impl Generator<'_> {
         if !shape.is_empty() && shape != "positions" && !keys.is_empty() && wish.kinds.is_empty() {
             let key = self.random.pick(&keys).clone();
             let pieces = vec![Piece::Text("grouping(".into()), Piece::Child(key), Piece::Text(")".into())];
-            items.push(Expression { kind: Kind::Int4, is_noisy: false, pieces });
+            items.push(Expression { kind: Kind::Int4, is_noisy: false, is_wild: false, pieces });
         }
         items.extend(self.items(place, wish));
         select.items = items;
@@ -311,7 +313,7 @@ impl Generator<'_> {
                         Piece::Child(more),
                         Piece::Text(")".into()),
                     ];
-                    On::Condition(Expression { kind: Kind::Bool, is_noisy: false, pieces })
+                    On::Condition(Expression { kind: Kind::Bool, is_noisy: false, is_wild: false, pieces })
                 }
                 on => on,
             };
@@ -335,7 +337,7 @@ impl Generator<'_> {
             let alias = self.name("t");
             let end = self.random.between(0, 9);
             let named = format!("generate_series(1, {end}) AS {alias} (c1)");
-            return (Source::Named(named), scope_of(&alias, &[(Kind::Int4, false)], 9));
+            return (Source::Named(named), scope_of(&alias, &[(Kind::Int4, false, false)], 9));
         }
         let table = self.random.pick(&self.schema.tables);
         let alias = self.name("t");
@@ -366,20 +368,20 @@ impl Generator<'_> {
     }
 }
 
-fn scope_of(alias: &str, columns: &[(Kind, bool)], row_count: usize) -> Scope {
+fn scope_of(alias: &str, columns: &[Output], row_count: usize) -> Scope {
     let variables: Vec<Variable> = columns
         .iter()
         .zip(1..)
-        .map(|((kind, is_noisy), place)| Variable {
+        .map(|((kind, is_noisy, is_wild), place)| Variable {
             text: format!("{alias}.c{place}"),
             kind: *kind,
             is_noisy: *is_noisy,
-            is_wild: false,
+            is_wild: *is_wild,
             is_unique: false,
             is_made: true,
         })
         .collect();
-    let is_total = columns.len() <= 5 && columns.iter().all(|(kind, is_noisy)| !is_noisy && *kind != Kind::Interval);
+    let is_total = columns.len() <= 5 && columns.iter().all(|(kind, is_noisy, _)| !is_noisy && *kind != Kind::Interval);
     let total = is_total.then(|| variables.iter().map(|variable| variable.text.clone()).collect());
     Scope { variables, total, is_keyed: false, row_count }
 }
