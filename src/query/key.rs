@@ -12,7 +12,7 @@ use crate::{
 
 /// Results of another build are not ours: a mended function must not be hidden by a reply that was computed before. Count it up with
 /// every change of what a statement means.
-const BUILD: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), " reply format 14");
+const BUILD: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"), " reply format 15");
 
 /// The identity of a plan: engine, statement, types, time zone, and whether it is for one tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
