@@ -25,7 +25,7 @@ clean-demo: ## Stop the demo and remove its data
 	@tools/demo.sh clean
 
 test: ## Run all tests; they start their own PostgreSQL and Redis
-	@tools/install-packages.sh cargo cc postgres redis
+	@tools/install-packages.sh cargo cc postgres redis nginx node python
 	cargo test --release $(LOCKED)
 
 slt: ## Record anew what Postgres answers to the corpus in tests/slt, and what the engine does not answer equally yet

@@ -143,7 +143,11 @@ pub(super) fn parameters(bytes: &[u8]) {
             let Ok(Bound(bound)) = bound else { continue };
             assert_eq!(bound.len(), query.sql.names().len());
             for (kind, value) in &bound {
-                assert_eq!(kind.to_scalar(value).data_type(), kind.arrow_type_of(value), "{kind:?} {value:?}");
+                assert_eq!(
+                    kind.to_scalar(value, "UTC").data_type(),
+                    kind.arrow_type_of(value, "UTC"),
+                    "{kind:?} {value:?}"
+                );
                 let _ = kind.to_postgres_literal(value);
             }
         }

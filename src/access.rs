@@ -1,10 +1,11 @@
 //! Who asks, and what they may see.
 //!
-//! Owns: [`Principal`], [`Role`], [`Scope`], [`Grant`]; API keys, tokens and whom to believe ([`Authenticator`]); quotas.
+//! Owns: [`Principal`], [`Role`], [`Scope`], [`Grant`], [`Flag`]; API keys, tokens and whom to believe ([`Authenticator`]); quotas.
 //! Must not know: requests and replies of any protocol, SQL.
 
 mod authenticator;
 mod embed;
+mod flag;
 mod key;
 mod token;
 
@@ -16,6 +17,7 @@ use crate::error::{Code, Error, Result};
 
 pub use authenticator::{AccessOptions, Authenticator};
 pub use embed::{EMBED_TIME_MAX, Grant};
+pub use flag::Flag;
 pub use key::{KeyFile, KeyRecord, NewKey};
 pub use token::{IssuerOptions, KeySource};
 
@@ -26,6 +28,8 @@ pub struct Principal {
     role: Role,
     scope: Scope,
     grant: Option<Arc<Grant>>,
+    /// Where another system says that their queries run.
+    flag: Option<Arc<Flag>>,
     /// Whether the scope is another's.
     views_as: bool,
 }
@@ -65,7 +69,7 @@ impl Principal {
     }
 
     fn new(name: &str, role: Role, scope: Scope) -> Self {
-        Self { name: name.into(), role, scope, grant: None, views_as: false }
+        Self { name: name.into(), role, scope, grant: None, flag: None, views_as: false }
     }
 
     fn limited_to(self, grant: Arc<Grant>) -> Self {
@@ -104,6 +108,16 @@ impl Principal {
     #[must_use]
     pub fn grant(&self) -> Option<&Grant> {
         self.grant.as_deref()
+    }
+
+    /// Where another system says that their queries run, if one does.
+    #[must_use]
+    pub fn flag(&self) -> Option<&Flag> {
+        self.flag.as_deref()
+    }
+
+    fn flagged(self, flag: Flag) -> Self {
+        Self { flag: Some(Arc::new(flag)), ..self }
     }
 
     /// The API key by which they are known.

@@ -133,8 +133,8 @@ impl Record {
 
     /// Where the answer came from.
     #[must_use]
-    pub fn answered_by(mut self, route: &'static str, cache: &'static str, snapshot: u64) -> Self {
-        (self.route, self.cache, self.snapshot) = (Some(route), Some(cache), Some(snapshot));
+    pub fn answered_by(mut self, side: &'static str, cache: &'static str, snapshot: Option<u64>) -> Self {
+        (self.route, self.cache, self.snapshot) = (Some(side), Some(cache), snapshot);
         self
     }
 }
@@ -286,7 +286,7 @@ mod tests {
         let parameters = serde_json::Map::from_iter([("plan".to_owned(), "pro".into())]);
         let replay = Replay { sql: None, parameters, time_zone: "UTC".into() };
         let record = Record::new("query", &Principal::local()).about("revenue/mrr").with_replay(replay);
-        log.write(&record.answered_by("engine", "memory", 7), ENDING);
+        log.write(&record.answered_by("engine", "memory", Some(7)), ENDING);
         let text = std::fs::read_to_string(&path).unwrap();
         let (_, rest) = text.split_once("\"request_id\"").unwrap();
         assert_eq!(

@@ -3,11 +3,14 @@
 //! Owns: the wiring. It knows every constructor, and has no logic of its own.
 
 mod arguments;
+mod bench;
 mod build;
+mod certify;
 mod check;
 mod key;
 mod progress;
 mod query;
+mod rollout;
 mod runner;
 mod serve;
 mod snapshot;
@@ -53,6 +56,9 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             Command::Serve(arguments) => serve::run(config, arguments).await,
             Command::Snapshot(_) => snapshot::run(config).await,
             Command::Query(arguments) => query::run(config, arguments).await,
+            Command::Certify(arguments) => certify::run(&config, &arguments).await,
+            Command::Bench(arguments) => bench::run(&config, arguments).await,
+            Command::Rollout(arguments) => rollout::run(&config, arguments).await,
             Command::Key(arguments) => key::run(&config, arguments),
             Command::Check(_) => check::run(config).await,
         }

@@ -8,6 +8,7 @@
 //! for `postgres.url`. No key is required.
 
 mod access;
+mod rollout;
 mod tables;
 mod units;
 mod watched;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 use crate::error::{Code, Error, Result};
 
 pub use access::{Access, Issuer};
+pub use rollout::{Rollout, RouteName};
 pub use tables::{Column, OutOfRange, Table, TableAccess};
 pub use units::{ByteSize, parse_bytes, parse_duration};
 pub use watched::Watched;
@@ -35,6 +37,9 @@ const PREFIX: &str = "PILASTER__";
 /// Keys that may come from a file named by `…_FILE`.
 const SECRETS: &[&str] = &[
     "postgres.url",
+    "rollout.postgres_url",
+    "rollout.flag_secret",
+    "rollout.alert_webhook",
     "cache.redis_url",
     "cache.hmac_key",
     "snapshot.hash_key",
@@ -62,6 +67,8 @@ pub struct Config {
     pub queries: Queries,
     /// Who may see what.
     pub access: Access,
+    /// Which queries run on Postgres.
+    pub rollout: Rollout,
     /// Who asked what.
     pub audit: Audit,
     /// How this program asks a server.
@@ -489,6 +496,7 @@ impl Config {
             );
         }
         self.access.validate()?;
+        self.rollout.validate()?;
         if let Some((name, _)) = self.tables.iter().find(|(_, table)| table.tenant.is_some() && table.access.is_some())
         {
             return wrong(

@@ -23,6 +23,7 @@ mod rules;
 mod run;
 mod runtime;
 mod seal;
+mod source_rows;
 mod table;
 mod tenancy;
 
@@ -51,6 +52,7 @@ const FOOTER_READS: usize = 8;
 
 pub use run::{BatchStream, Execution};
 pub use runtime::{EngineOptions, EngineRuntime};
+pub use source_rows::{SourceColumn, SourceRows};
 pub use tenancy::{Sight, TablePolicies, TablePolicy, TenantColumn};
 
 use tenancy::{OneTenant, Shown};

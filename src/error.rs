@@ -108,6 +108,8 @@ codes! {
     Unavailable = "unavailable", Unavailable;
     /// The server is stopping.
     ShuttingDown = "shutting_down", Unavailable;
+    /// The query runs on Postgres, where it is not known that a tenant would see only its own rows.
+    NotRouted = "not_routed", Unavailable;
     /// The caller asked for a cached reply only, and there is none.
     NotCached = "not_cached", Unavailable;
     /// The query did not finish in time.

@@ -3,7 +3,9 @@
 //! Modules in reading order; dependencies point down only, and a test in `tests/it` holds that line.
 
 pub mod access;
+pub mod alert;
 pub mod audit;
+pub mod benchmark;
 pub mod cache;
 pub mod cli;
 pub mod config;
@@ -12,6 +14,7 @@ pub mod error;
 pub mod output;
 pub mod postgres;
 pub mod query;
+pub mod rollout;
 pub mod server;
 pub mod snapshot;
 pub mod sql;

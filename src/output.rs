@@ -50,12 +50,14 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod text;
+mod texts;
 mod time;
 
 pub use format::Format;
 pub use names::postgres_type_name;
 pub use stream::{StreamEncoder, encode};
 pub use table::table;
+pub use texts::texts;
 
 /// What a client may choose besides the format.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

@@ -2,12 +2,13 @@
 //!
 //! Owns: connection strings and TLS ([`SourceConfig`]), what a database and its tables are ([`identify`], [`inspect`]),
 //! how each type travels ([`Kind`], [`plan_column`]), and the export's hot path: a frontend of our own for COPY
-//! ([`CopyConnection`]) that feeds a decoder from COPY BINARY to Arrow ([`CopyDecoder`]).
+//! ([`CopyConnection`]) that feeds a decoder from COPY BINARY to Arrow ([`CopyDecoder`]); and over the same way, statements of named queries
+//! ([`Pool`]).
 //! Must not know: Parquet, the store, the cache, the engine, HTTP. The order of locks and snapshots is the run's
 //! business.
 //!
 //! Reading order: `connect` (with `tls` and `transport` beneath it), `failure`, `inspect`, `types`, `measure`, `wire`,
-//! `decode`.
+//! `decode`, `pool`.
 
 mod cancel;
 mod connect;
@@ -17,6 +18,7 @@ mod failure;
 mod identify;
 mod inspect;
 mod measure;
+mod pool;
 mod tls;
 mod transport;
 mod types;
@@ -32,5 +34,6 @@ pub use inspect::{
     quote_literal, require_select,
 };
 pub use measure::{Measured, NumericWidth, measure, measure_sql};
+pub use pool::{Opening, Parameter, Pool, PoolLimits, RowColumn, Rows, Transaction};
 pub use types::{BaseType, Kind, OutOfRange, PlannedKind, plan_column};
 pub use wire::{CopyConnection, Progress};

@@ -226,7 +226,7 @@ async fn run_once(
         as_of: export.as_of,
         published_at: Utc::now(),
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        source: source_identity(identity, export.lsn.clone()),
+        source: source_identity(identity, &export),
         tables: copied.tables.clone(),
     };
     progress.report(Event::AtGate);
@@ -255,7 +255,7 @@ async fn attempt_copy(
     Ok((export, copied))
 }
 
-fn source_identity(identity: postgres::Identity, lsn: Option<String>) -> SourceIdentity {
+fn source_identity(identity: postgres::Identity, export: &export::Export) -> SourceIdentity {
     let (provider, locale) = match identity.locale_provider {
         LocaleProvider::Libc => ("libc", identity.collation.clone()),
         LocaleProvider::Icu => ("icu", identity.locale.clone().unwrap_or(identity.collation.clone())),
@@ -267,6 +267,7 @@ fn source_identity(identity: postgres::Identity, lsn: Option<String>) -> SourceI
         server_version: identity.server_version,
         encoding: identity.encoding,
         collation: Collation { provider: provider.to_owned(), locale, version: identity.collation_version },
-        lsn,
+        lsn: export.lsn.clone(),
+        transactions: Some(export.transactions.clone()),
     }
 }

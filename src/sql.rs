@@ -40,6 +40,7 @@ mod percentile;
 mod set_all;
 mod shape;
 mod shared_texts;
+mod shown_order;
 mod signed;
 mod single;
 mod size;
@@ -47,6 +48,7 @@ mod spread;
 mod statement;
 mod strict;
 mod string_agg;
+mod tables_used;
 mod temporal;
 mod tokens;
 mod type_names;
@@ -64,8 +66,10 @@ pub use fingerprint::fingerprint;
 pub use functions::{install_functions, is_aggregate, is_window};
 pub use labels::shown_name;
 pub use parameter::{Numeric, ParameterType, ParameterValue, ScalarType};
+pub use shown_order::{OrderKey, ShownOrder};
 pub use size::{logical_bytes, own_elements, padded_to};
 pub use statement::{Placeholder, ReadOnlySql, StatementLimits, quote_literal};
+pub use tables_used::TableUse;
 
 /// Field metadata that names a column's Postgres type (`pg_type.typname`) where the Arrow type does not say it all: `uuid`,
 /// `jsonb`, `varchar`, an enum's own name.

@@ -7,13 +7,17 @@
 //! <root>/store.json                                      who this store is, made once
 //! <root>/manifests/<20-digit version>.json               immutable; kept, small, even after its files are pruned
 //! <root>/tables/<schema>.<table>/<run id>/part-<n>.parquet
+//! <root>/certificates/<20-digit version>-<run id>.json  whether the engine answers as Postgres does, as of that snapshot
+//! <root>/rollout/<20-digit number>.json                which query runs where; the greatest number holds
 //! ```
 //!
 //! A snapshot *is* its manifest: data files are written first, under the run's own folder, and nothing refers to them until the
 //! manifest of the next version is created, if absent, in one atomic step. So a reader sees a whole snapshot or the one before,
 //! whatever was killed when.
 
+mod certificates;
 mod file;
+mod journal;
 mod manifest;
 mod parquet_footer;
 mod prune;
@@ -30,6 +34,7 @@ use uuid::Uuid;
 use crate::error::{Code, Error, Result};
 
 pub use file::{DataFileWriter, FinishedFile};
+pub use journal::Journal;
 pub use manifest::{
     Collation, Column, ColumnStatistics, ColumnType, DataFile, Digest, Fidelity, ForeignKey, Manifest, RunId,
     SnapshotVersion, SourceIdentity, Table, TableMode, TableName, Treatment,

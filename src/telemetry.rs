@@ -23,6 +23,16 @@ use crate::{
 
 /// Requests by query, cache outcome and error code.
 pub const QUERIES_TOTAL: &str = "pilaster_queries_total";
+/// Requests that were to go to the other side than their route's, because that could not answer.
+pub const FALLBACKS_TOTAL: &str = "pilaster_fallbacks_total";
+/// Queries that went back to Postgres by themselves.
+pub const TRIPS_TOTAL: &str = "pilaster_trips_total";
+/// Replies from before, where neither side could answer.
+pub const STALE_TOTAL: &str = "pilaster_stale_replies_total";
+/// Live requests that were asked on the other side too.
+pub const SHADOWS_TOTAL: &str = "pilaster_shadow_total";
+/// The change of the rollout that holds.
+pub const ROLLOUT_NUMBER: &str = "pilaster_rollout_number";
 /// How long they took, to the first row.
 pub const QUERY_SECONDS: &str = "pilaster_query_seconds";
 /// The version that is served.
@@ -123,10 +133,18 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
         .map_err(|error| Error::internal("the metrics' buckets are wrong").with_cause(error))?;
     let handle =
         builder.install_recorder().map_err(|error| Error::internal("metrics were started twice").with_cause(error))?;
-    describe_counter!(QUERIES_TOTAL, "Queries by dashboard, query, cache outcome and error code");
+    describe_counter!(QUERIES_TOTAL, "Queries by dashboard, query, side that answered, cache outcome and error code");
     describe_histogram!(QUERY_SECONDS, Unit::Seconds, "From a query's request to its first row");
     describe_gauge!(SNAPSHOT_VERSION, "The snapshot version that is served");
     describe_gauge!(SNAPSHOT_AS_OF_SECONDS, Unit::Seconds, "The instant of the source that is served, since 1970");
+    describe_counter!(
+        FALLBACKS_TOTAL,
+        "Requests that were to go to the other side, by failed side, error code and outcome"
+    );
+    describe_counter!(TRIPS_TOTAL, "Queries that went back to Postgres by themselves, by reason");
+    describe_counter!(STALE_TOTAL, "Replies from before, where neither side could answer");
+    describe_counter!(SHADOWS_TOTAL, "Live requests asked on the other side too, by query and outcome");
+    describe_gauge!(ROLLOUT_NUMBER, "The number of the rollout's change that holds");
     describe_counter!(SNAPSHOT_RUNS_TOTAL, "Snapshot runs by outcome");
     describe_histogram!(SNAPSHOT_RUN_SECONDS, Unit::Seconds, "How long snapshot runs took");
     describe_counter!(ACCESS_LINES_DROPPED_TOTAL, "Lines of the access log that standard error did not take in time");
@@ -141,10 +159,11 @@ pub fn start_metrics() -> Result<PrometheusHandle> {
 /// Counts a query. Labels are bounded: queries are files, and SQL of their own is one label.
 pub fn query_answered(
     query: Option<(&str, &str)>,
+    side: &'static str,
     elapsed: Duration,
     outcome: std::result::Result<&'static str, Code>,
 ) {
-    QueryMeter::new(query, outcome).record(elapsed);
+    QueryMeter::new(query, side, outcome).record(elapsed);
 }
 
 /// What counts one query's answers of one kind; made once where there are many.
@@ -155,9 +174,13 @@ pub struct QueryMeter {
 }
 
 impl QueryMeter {
-    /// For a query, as dashboard and name, or SQL of their own; and for what the cache did, or the error.
+    /// For a query, as dashboard and name, or SQL of their own; for the side that answered; and for what the cache did, or the error.
     #[must_use]
-    pub fn new(query: Option<(&str, &str)>, outcome: std::result::Result<&'static str, Code>) -> Self {
+    pub fn new(
+        query: Option<(&str, &str)>,
+        side: &'static str,
+        outcome: std::result::Result<&'static str, Code>,
+    ) -> Self {
         let (dashboard, name) = query.unwrap_or(("", "ad hoc"));
         let (cache, error) = match outcome {
             Ok(cache) => (cache, ""),
@@ -166,10 +189,11 @@ impl QueryMeter {
         let labels = [
             ("dashboard", dashboard.to_owned()),
             ("query", name.to_owned()),
+            ("side", side.to_owned()),
             ("cache", cache.to_owned()),
             ("error", error.to_owned()),
         ];
-        Self { total: counter!(QUERIES_TOTAL, &labels), seconds: histogram!(QUERY_SECONDS, &labels[..3]) }
+        Self { total: counter!(QUERIES_TOTAL, &labels), seconds: histogram!(QUERY_SECONDS, &labels[..4]) }
     }
 
     /// Counts one that took `elapsed` to its first row.
@@ -185,6 +209,34 @@ pub fn snapshot_served(version: u64, as_of: DateTime<Utc>) {
     gauge!(SNAPSHOT_VERSION).set(version as f64);
     #[expect(clippy::cast_precision_loss, reason = "gauges are floats, and seconds since 1970 fit")]
     gauge!(SNAPSHOT_AS_OF_SECONDS).set(as_of.timestamp_millis() as f64 / 1e3);
+}
+
+/// Notes which change of the rollout holds.
+pub fn rollout_changed(number: u64) {
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    gauge!(ROLLOUT_NUMBER).set(number as f64);
+}
+
+/// A query went back to Postgres by itself.
+pub fn tripped(reason: &'static str) {
+    counter!(TRIPS_TOTAL, "reason" => reason).increment(1);
+}
+
+/// A reply was one from before, since neither side could answer.
+pub fn answered_stale() {
+    counter!(STALE_TOTAL).increment(1);
+}
+
+/// Counts a live request that was asked on the other side too, or was to be.
+pub fn shadow_judged(dashboard: &str, query: &str, outcome: &'static str) {
+    counter!(SHADOWS_TOTAL, "dashboard" => dashboard.to_owned(), "query" => query.to_owned(), "outcome" => outcome)
+        .increment(1);
+}
+
+/// Counts a request that was to go to the other side.
+pub fn fell_back(from: &'static str, error: Code, could: bool) {
+    let outcome = if could { "tried" } else { "impossible" };
+    counter!(FALLBACKS_TOTAL, "from" => from, "error" => error.as_str(), "outcome" => outcome).increment(1);
 }
 
 /// Counts a snapshot run.

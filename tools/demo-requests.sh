@@ -18,6 +18,14 @@ demo_requests() {
         "curl -s '$url/v1/sql' -H 'Content-Type: application/json' -d '{\"sql\": \"SELECT plan_id, count(*) AS subscriptions, sum(mrr) AS mrr FROM subscriptions WHERE status = \$status GROUP BY plan_id ORDER BY plan_id\", \"params\": {\"status\": \"active\"}}'"
     request "CSV" '^day,daily,weekly,monthly,' \
         "curl -s '$url/v1/queries/usage/active_users?from=2026-06-01&format=csv'"
+    request "Where each query runs, and which certificate says that both sides answer alike" '"certified_by": *[0-9]' \
+        "curl -s '$url/v1/rollout'"
+    request "Send one query to PostgreSQL, at once" '"route": *"postgres"' \
+        "curl -s -X PUT '$url/v1/rollout/usage/busy_hours' -H 'Content-Type: application/json' -d '{\"route\": \"postgres\", \"why\": \"to see it\"}'"
+    request "It answers there, as Pilaster-Route says" '^pilaster-route: *postgres' \
+        "curl -s -o /dev/null -D - '$url/v1/queries/usage/busy_hours'"
+    request "And back" '"is_default": *true' \
+        "curl -s -X DELETE '$url/v1/rollout/usage/busy_hours?why=seen'"
     request "What tenant 7 sees" '"priority": *"urgent"' \
         "curl -s -H 'Pilaster-Tenant: 7' '$url/v1/queries/support/sla_breaches'"
 }

@@ -297,10 +297,16 @@ prune_grace = "15m"
 [snapshot]
 timeout = "10m"
 
+# Both sides: the engine answers what is certified, and any query can be sent back to PostgreSQL.
+[rollout]
+enabled = true
+default = "engine"
+certify_timeout = "5m"
+
 CONF
     cat data/demo/tables.toml >>"$FOLDER/pilaster.toml"
-    say "Taking a snapshot …"
-    "${PILASTER[@]}" snapshot
+    say "Taking a snapshot, and asking every query of both sides as of its instant …"
+    "${PILASTER[@]}" certify --queries queries
 }
 
 start_pilaster() {

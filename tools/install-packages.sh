@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs by apt what is missing of the programs named as arguments: cargo, cc, curl, postgres, redis.
+# Installs by apt what is missing of the programs named as arguments: cargo, cc, curl, postgres, redis, nginx, node, python.
 # Says what it is going to do; where it may not do it, says what to run, and fails. Does nothing where nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,6 +22,9 @@ need() {
         curl) have curl || missing+=(curl) ;;
         postgres) postgres_programs >/dev/null || missing+=(postgres) ;;
         redis) have redis-server || missing+=(redis-server) ;;
+        nginx) have nginx || [[ -x /usr/sbin/nginx ]] || missing+=(nginx-light) ;;
+        node) have node || missing+=(nodejs) ;;
+        python) have python3 || missing+=(python3) ;;
         *) die "$what is not a program that this script knows" ;;
     esac
 }

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use super::{
     Principal, Scope,
     embed::{EMBED_TIME_MAX, EmbedKey, Grant, ISSUER},
+    flag::FlagKey,
     key::{KeyFile, KeyRing, PREFIX, unknown},
     token::{self, Issuer, IssuerOptions, KeySource},
 };
@@ -37,6 +38,8 @@ pub struct AccessOptions {
     pub issuers: Vec<IssuerOptions>,
     /// Signs tokens for embedded dashboards.
     pub embed_secret: Option<SecretString>,
+    /// Signs routes that another system says.
+    pub flag_secret: Option<SecretString>,
     /// How many requests a principal may make each second, on average; 0 for any number.
     pub requests_per_second: u32,
     /// How many at once.
@@ -53,6 +56,7 @@ struct Inner {
     keys: Option<Keys>,
     issuers: Vec<Issuer>,
     embed: Option<EmbedKey>,
+    flags: Option<FlagKey>,
     verified: moka::sync::Cache<[u8; 32], Verified>,
     requests: Option<DefaultKeyedRateLimiter<Arc<str>>>,
     failures: Option<DefaultKeyedRateLimiter<IpAddr>>,
@@ -107,6 +111,7 @@ impl Authenticator {
             issuers,
             verified: moka::sync::Cache::builder().max_capacity(VERIFIED_MAX).time_to_live(VERIFIED_FOR).build(),
             embed: options.embed_secret.as_ref().map(EmbedKey::new),
+            flags: options.flag_secret.as_ref().map(FlagKey::new),
             requests: quota.map(RateLimiter::keyed),
             failures: failures.map(RateLimiter::keyed),
         })))
@@ -184,6 +189,16 @@ impl Authenticator {
             }
             _ => error,
         }
+    }
+
+    /// The principal with the route that another system says, if it is believed.
+    pub fn flagged(&self, principal: Principal, flag: &str) -> Result<Principal> {
+        let key = self.0.flags.as_ref().ok_or_else(|| {
+            Error::new(Code::InvalidRequest, "no routes are taken from requests here")
+                .with_hint("leave Pilaster-Route out, or set rollout.flag_secret")
+        })?;
+        let flag = key.verify(flag, &principal)?;
+        Ok(principal.flagged(flag))
     }
 
     /// Counts a request against its principal's quota. Where nobody is asked, all are one principal, and it has none.

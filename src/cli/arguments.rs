@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     error::{Code, Error, Result},
     output::Format,
+    rollout::{Route, Switch},
 };
 
 /// A columnar sidecar for PostgreSQL: consistent snapshots, fast dashboard answers.
@@ -41,6 +42,12 @@ pub(super) enum Command {
     Snapshot(SnapshotArguments),
     /// Answer one query from the newest snapshot, or from a server
     Query(QueryArguments),
+    /// Compare the engine's answers with Postgres's, query by query, as of one instant; fails if one differs
+    Certify(CertifyArguments),
+    /// Measure each named query on Postgres and on the engine, and compare the answers
+    Bench(BenchArguments),
+    /// See and change which named query runs where: on Postgres, on the engine, or both
+    Rollout(RolloutArguments),
     /// Make, list and revoke API keys
     Key(KeyArguments),
     /// Check the configuration and plan every named query; fails if one is broken
@@ -85,6 +92,108 @@ pub(super) struct CheckArguments {
     /// The folder of named queries
     #[arg(long, value_name = "FOLDER")]
     queries: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CertifyArguments {
+    #[command(flatten)]
+    source: SourceArguments,
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The folder of named queries
+    #[arg(long, value_name = "FOLDER")]
+    queries: Option<PathBuf>,
+    /// Show the certificate of this snapshot, instead of taking a new one
+    #[arg(long, value_name = "VERSION")]
+    pub(super) snapshot: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BenchArguments {
+    /// DASHBOARD/NAME or DASHBOARD; all of them if it is left out
+    #[arg(value_name = "QUERY")]
+    pub(super) queries_only: Vec<String>,
+    #[command(flatten)]
+    source: SourceArguments,
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The folder of named queries
+    #[arg(long, value_name = "FOLDER")]
+    queries: Option<PathBuf>,
+    /// How often each is asked on each side
+    #[arg(long, value_name = "TIMES", default_value_t = 20)]
+    pub(super) runs: usize,
+    /// As one tenant asks
+    #[arg(long, value_name = "ID")]
+    pub(super) tenant: Option<String>,
+    /// Write a page with plots too
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RolloutArguments {
+    #[command(flatten)]
+    store: StoreArguments,
+    /// The folder of named queries
+    #[arg(long, value_name = "FOLDER", global = true)]
+    queries: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: RolloutCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RolloutCommand {
+    /// Show where each query runs
+    Show {
+        /// DASHBOARD/NAME; all of them if it is left out
+        query: Option<String>,
+    },
+    /// Say where a query runs, and for whom; what held it at Postgres holds it no more
+    Set {
+        /// DASHBOARD/NAME, or default for those of which nothing is said
+        query: String,
+        /// postgres, shadow (Postgres answers, the engine is compared) or engine
+        route: Route,
+        /// How many of a hundred tenants; the others' run on Postgres
+        #[arg(long, value_name = "0-100", default_value_t = 100)]
+        percent: u8,
+        /// A tenant that is chosen whatever the percentage; repeat for more
+        #[arg(long = "tenant", value_name = "ID")]
+        tenants: Vec<String>,
+        /// Let the engine answer although no certificate says that it answers as Postgres does
+        #[arg(long)]
+        without_certificate: bool,
+        /// The reason, in a sentence
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+    /// Say that why a query is held has been seen; it stays held, and nobody is told again
+    Acknowledge {
+        /// DASHBOARD/NAME
+        query: String,
+        /// The reason, in a sentence
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+    /// Let a query run as those do of which nothing is said
+    Forget {
+        /// DASHBOARD/NAME
+        query: String,
+        /// The reason, in a sentence
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+    /// Send everything to Postgres at once, or let each query have its route again
+    Switch {
+        /// postgres or routes
+        to: Switch,
+        /// The reason, in a sentence
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+    /// Show who changed what, when and why, the newest first
+    Log,
 }
 
 #[derive(Debug, Args)]
@@ -189,7 +298,7 @@ struct SourceArguments {
 #[derive(Debug, Args)]
 struct StoreArguments {
     /// Where snapshots are: a folder, or s3://bucket/prefix, gs://…, az://… [default: data/store]
-    #[arg(long = "store", id = "store_url", value_name = "URL")]
+    #[arg(long = "store", id = "store_url", value_name = "URL", global = true)]
     store: Option<String>,
 }
 
@@ -221,6 +330,9 @@ impl Arguments {
             Command::Snapshot(it) => (Some(&it.source), &it.store, None),
             Command::Query(it) => (None, &it.store, it.queries.as_ref()),
             Command::Check(it) => (None, &it.store, it.queries.as_ref()),
+            Command::Rollout(it) => (None, &it.store, it.queries.as_ref()),
+            Command::Bench(it) => (Some(&it.source), &it.store, it.queries.as_ref()),
+            Command::Certify(it) => (Some(&it.source), &it.store, it.queries.as_ref()),
         };
         if let Some(source) = source {
             if let Some(url) = &source.postgres {
@@ -247,7 +359,13 @@ impl Arguments {
     pub(super) fn default_log(&self) -> &'static str {
         match self.command {
             Command::Serve(_) => "info",
-            Command::Snapshot(_) | Command::Query(_) | Command::Key(_) | Command::Check(_) => "warn",
+            Command::Snapshot(_)
+            | Command::Query(_)
+            | Command::Rollout(_)
+            | Command::Certify(_)
+            | Command::Bench(_)
+            | Command::Key(_)
+            | Command::Check(_) => "warn",
         }
     }
 }

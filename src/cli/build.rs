@@ -2,19 +2,25 @@
 
 use std::{collections::BTreeMap, thread};
 
-use secrecy::ExposeSecret;
+use futures::FutureExt;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     access::{AccessOptions, Authenticator, IssuerOptions, KeySource},
+    alert::Alerts,
     audit::AuditLog,
     cache::{Cache, CacheConfig, RedisConfig},
-    config::{self, Config, TableAccess, Verify, key_bytes, memory_limit},
+    config::{self, Config, RouteName, TableAccess, Verify, key_bytes, memory_limit},
     engine::{EngineOptions, EngineRuntime, TablePolicies, TablePolicy},
     error::{Code, Error, Result},
-    postgres::{OutOfRange, SourceConfig},
-    query::{AdmissionLimits, Library, Service, ServiceLimits, ServiceParts},
+    postgres::{OutOfRange, Pool, PoolLimits, SourceConfig},
+    query::{
+        AdmissionLimits, CertifyOptions, Library, PostgresRoute, PostgresRouteOptions, RolloutParts, Service,
+        ServiceLimits, ServiceParts, ShadowOptions, TripLimits,
+    },
+    rollout::{Route, Rule},
     server::TlsFiles,
-    snapshot::{ColumnRules, RunOptions, Schedule},
+    snapshot::{ColumnRules, Gate, RunOptions, Schedule},
     sql::{ParameterType, ScalarType, StatementLimits},
     store::{PruneOptions, Store, TableName, Verification},
 };
@@ -152,8 +158,70 @@ fn cache(config: &Config) -> Result<Cache> {
     })
 }
 
+/// The other side, where there is to be one.
+pub(super) fn rollout(config: &Config) -> Result<Option<RolloutParts>> {
+    let rollout = &config.rollout;
+    if !rollout.enabled {
+        return Ok(None);
+    }
+    let limits = PoolLimits {
+        connections_max: rollout.postgres_connections,
+        waiting_max: rollout.postgres_queue_max,
+        wait_max: rollout.postgres_queue_timeout,
+    };
+    let pool = |url: &Option<SecretString>| {
+        let source = url.as_ref().map(|url| SourceConfig::parse(url.expose_secret())).transpose()?;
+        Ok(source.map(|source| Pool::new(source.with_application_name("pilaster route"), limits)))
+    };
+    let (everyone, tenants) = (pool(&config.postgres.url)?, pool(&rollout.postgres_url)?);
+    if everyone.is_none() && tenants.is_none() {
+        return Err(Error::new(Code::InvalidConfig, "rollout.enabled is true, and no PostgreSQL is given")
+            .with_hint("set postgres.url, rollout.postgres_url, or both"));
+    }
+    let route = match rollout.default {
+        RouteName::Postgres => Route::Postgres,
+        RouteName::Shadow => Route::Shadow,
+        RouteName::Engine => Route::Engine,
+    };
+    Ok(Some(RolloutParts {
+        postgres: PostgresRoute::new(PostgresRouteOptions {
+            everyone,
+            tenants,
+            time_to_live: rollout.postgres_ttl,
+            timeout: rollout.postgres_timeout,
+            search_path: rollout.search_path.clone(),
+            tenant_setting: rollout.tenant_setting.clone(),
+            policies: policies(config)?,
+            tenant_type: tenant_type(config)?,
+        }),
+        default: Rule::of(route),
+        snapshot_age_max: rollout.snapshot_age_max,
+        certify: CertifyOptions {
+            is_required: rollout.require_certificate,
+            releases: rollout.certificate_releases,
+            timeout: rollout.certify_timeout,
+            connections: rollout.certify_connections,
+            tenants: rollout.certify_tenants,
+        },
+        shadow: ShadowOptions {
+            percent: rollout.shadow_percent,
+            engine_percent: rollout.shadow_engine_percent,
+            queue_max: rollout.shadow_queue_max,
+        },
+        trip: TripLimits {
+            window: rollout.trip_window,
+            answers_min: rollout.trip_answers_min,
+            error_percent: rollout.trip_error_percent,
+            p95: rollout.trip_p95,
+        },
+        alerts: Alerts { webhook: rollout.alert_webhook.clone(), command: rollout.alert_command.clone() },
+        alert_again: rollout.alert_again,
+        stale_max: rollout.stale_max,
+    }))
+}
+
 /// The service over a store, serving nothing yet.
-pub(super) fn service(config: &Config, store: Store) -> Result<Service> {
+pub(super) fn service(config: &Config, store: Store, rollout: Option<RolloutParts>) -> Result<Service> {
     let limits = ServiceLimits {
         statement: statement_limits(config),
         admission: AdmissionLimits {
@@ -174,7 +242,21 @@ pub(super) fn service(config: &Config, store: Store) -> Result<Service> {
         library: Library::open(config.queries.folder.clone(), limits.statement),
         limits,
         tenant_type: tenant_type(config)?,
+        rollout,
     }))
+}
+
+/// A gate at which both sides are compared. What cannot be found out holds up no snapshot; what differs is held by itself.
+pub(super) fn certifying_gate(service: Service) -> Gate {
+    Box::new(move |manifest, snapshot| {
+        async move {
+            if let Err(error) = service.certify(manifest, snapshot).await {
+                tracing::error!(error = %error.chain(), "the snapshot is published without a certificate");
+            }
+            Ok(())
+        }
+        .boxed()
+    })
 }
 
 /// Where it is written down who asks what, if anywhere.
@@ -190,6 +272,7 @@ pub(super) fn access(config: &Config) -> Result<Authenticator> {
         keys: access.keys_file.clone(),
         issuers: access.issuers.iter().map(issuer).collect::<Result<_>>()?,
         embed_secret: access.embed_secret.clone(),
+        flag_secret: config.rollout.flag_secret.clone().filter(|_| config.rollout.enabled),
         requests_per_second: access.requests_per_second,
         requests_burst: access.requests_burst,
         failures_per_minute: access.failures_per_minute,

@@ -26,7 +26,7 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
     build::schedule(&config)?;
     build::run_options(&config)?;
     let store = build::store(&config)?;
-    let service = build::service(&config, store)?;
+    let service = build::service(&config, store, None)?;
     service.refresh().await?;
     let engine = service.newest().ok_or_else(|| {
         Error::new(

@@ -41,7 +41,7 @@ async fn ask_store(
     parameters: RawParameters,
 ) -> Result<()> {
     let store = build::store(config)?;
-    let service = build::service(config, store)?;
+    let service = build::service(config, store, None)?;
     let snapshot = match arguments.snapshot {
         None => {
             service.refresh().await?;

@@ -98,7 +98,7 @@ impl Runner {
             state.running =
                 Some(RunningRun { started_at: Utc::now(), version: None, rows: 0, tables_done: 0, tables: None });
         });
-        let gate = snapshot::open_gate();
+        let gate = build::certifying_gate(service.clone());
         let outcome = snapshot::take(&self.source, &self.store, &self.options, progress.as_ref(), gate).await;
         let elapsed = started.elapsed();
         let outcome = match outcome {

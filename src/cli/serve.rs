@@ -28,7 +28,7 @@ pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<Exi
     let store = build::store(&config)?;
     let takes_runs = arguments.snapshot == TakeSnapshots::Auto && config.postgres.url.is_some();
     let runner = if takes_runs { Some(runner::Runner::new(&config, store.clone())?) } else { None };
-    let service = build::service(&config, store)?;
+    let service = build::service(&config, store, build::rollout(&config)?)?;
     let (access, tls) = (build::access(&config)?, build::tls(&config)?);
     let audit = build::audit(&config)?;
     let listener = bind(config.server.listen).await?;
@@ -40,10 +40,15 @@ pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<Exi
         listener.local_addr().map_err(|error| Error::internal("a listener has no address").with_cause(error))?;
 
     service.refresh().await?;
+    service.refresh_rollout().await?;
     let (runs, driver) = server::runs(takes_runs);
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
     let looking = tokio::spawn(look(service.clone(), access.clone(), tls.clone(), shutdown.clone()));
+    let shadowing = tokio::spawn({
+        let service = service.clone();
+        async move { service.keep_shadowing().await }
+    });
     let fetching = tokio::spawn({
         let access = access.clone();
         async move { access.keep_keys().await }
@@ -78,6 +83,7 @@ pub(super) async fn run(config: Config, arguments: ServeArguments) -> Result<Exi
     looking.abort();
     keeping.abort();
     fetching.abort();
+    shadowing.abort();
     if let Some(running) = running {
         // A run that is under way is given up: nothing names what it wrote, and a later run prunes it.
         drop(tokio::time::timeout(Duration::from_secs(5), running).await);
@@ -109,7 +115,7 @@ async fn keep_up(metrics: PrometheusHandle) {
 async fn look(service: Service, access: Authenticator, tls: Option<TlsFiles>, shutdown: CancellationToken) {
     let mut every = tokio::time::interval(LOOK_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut failing = false;
+    let (mut failing, mut failing_rollout) = (false, false);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -121,6 +127,14 @@ async fn look(service: Service, access: Authenticator, tls: Option<TlsFiles>, sh
             Err(error) if !failing => {
                 failing = true;
                 tracing::error!(error = %error.chain(), "cannot look for a newer snapshot");
+            }
+            Err(_) => {}
+        }
+        match service.refresh_rollout().await {
+            Ok(()) => failing_rollout = false,
+            Err(error) if !failing_rollout => {
+                failing_rollout = true;
+                tracing::error!(error = %error.chain(), "cannot look for changes of the rollout");
             }
             Err(_) => {}
         }

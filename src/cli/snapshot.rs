@@ -10,20 +10,34 @@ use crate::{
 };
 
 pub(super) async fn run(config: Config) -> Result<ExitCode> {
-    let source = build::source(&config)?;
-    let store = build::store(&config)?;
-    let options = build::run_options(&config)?;
+    let report = take(&config).await?;
+    let mut out = std::io::stdout().lock();
+    // A closed pipe is no failure of the run, which has been published.
+    drop(out.write_all(summary(&report, build::store(&config)?.url().as_str()).as_bytes()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes a snapshot, with its certificate where there are two sides.
+pub(super) async fn take(config: &Config) -> Result<RunReport> {
+    let source = build::source(config)?;
+    let store = build::store(config)?;
+    let gate = match build::rollout(config)? {
+        Some(rollout) => {
+            let service = build::service(config, store.clone(), Some(rollout))?;
+            service.refresh_rollout().await?;
+            build::certifying_gate(service)
+        }
+        None => snapshot::open_gate(),
+    };
+    let options = build::run_options(config)?;
     let progress = progress::for_terminal();
     let stop = tokio::signal::ctrl_c();
     let report = tokio::select! {
-        report = snapshot::take(&source, &store, &options, progress.as_ref(), snapshot::open_gate()) => report?,
+        report = snapshot::take(&source, &store, &options, progress.as_ref(), gate) => report?,
         _ = stop => return Err(Error::new(crate::error::Code::Cancelled, "stopped; the snapshot before is untouched")),
     };
     drop(progress);
-    let mut out = std::io::stdout().lock();
-    // A closed pipe is no failure of the run, which has been published.
-    drop(out.write_all(summary(&report, store.url().as_str()).as_bytes()));
-    Ok(ExitCode::SUCCESS)
+    Ok(report)
 }
 
 fn summary(report: &RunReport, store: &str) -> String {

@@ -113,7 +113,8 @@ impl EngineRuntime {
     }
 
     /// Whose rows the tables hold.
-    pub(super) fn policies(&self) -> &TablePolicies {
+    #[must_use]
+    pub fn policies(&self) -> &TablePolicies {
         &self.0.policies
     }
 

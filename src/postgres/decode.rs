@@ -27,6 +27,8 @@ use crate::error::{Code, Error, Result};
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 const HEADER_BYTES: usize = SIGNATURE.len() + 8;
+/// What ends the tuples.
+pub(super) const TRAILER: &[u8; 2] = &[0xff, 0xff];
 /// PostgreSQL's own limit on a field.
 const FIELD_BYTES_MAX: usize = 1 << 30;
 
@@ -114,6 +116,13 @@ impl CopyDecoder {
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Begins tuples that come without a header, as the rows of a statement do.
+    pub(super) fn begin_rows(&mut self) {
+        if self.state == State::Header {
+            self.state = State::Row;
+        }
     }
 
     /// Decodes the next bytes of the COPY, which may end anywhere.

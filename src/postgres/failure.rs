@@ -1,10 +1,14 @@
 //! Failures of the source as errors of the house.
 //!
-//! Owns: [`ServerError`] (an ErrorResponse as we read it), and which [`Code`] a SQLSTATE or a broken connection has
-//! when *we* talk to the source for ourselves. Must not know: queries of users, whose errors keep their SQLSTATE for
-//! the client.
+//! Owns: [`ServerError`] (an ErrorResponse as we read it), and which [`Code`] a SQLSTATE or a broken connection has: when *we* talk to
+//! the source for ourselves, and when we ask it for somebody else, who is told the SQLSTATE. Must not know: who that is.
 
-use std::{error::Error as StdError, fmt, io};
+use std::{
+    collections::BTreeSet,
+    error::Error as StdError,
+    fmt, io,
+    sync::{Mutex, PoisonError},
+};
 
 use crate::error::{Code, Error};
 
@@ -155,6 +159,61 @@ fn code_of(sqlstate: &str) -> Code {
     }
 }
 
+/// A failure of a statement that somebody else asked, as they are told it: the server's words and SQLSTATE where the statement is at
+/// fault, and otherwise only that PostgreSQL did not answer.
+pub(super) fn asked(error: Error) -> Error {
+    let server = error.source().and_then(|cause| cause.downcast_ref::<ServerError>()).cloned();
+    let Some(server) = server else { return error };
+    let state = interned(&server.sqlstate);
+    let told = |code: Code| {
+        let mut told = Error::new(code, server.message.clone()).with_sqlstate(state);
+        if let Some(detail) = &server.detail {
+            told = told.with_detail(detail);
+        }
+        if let Some(hint) = &server.hint {
+            told = told.with_hint(hint);
+        }
+        told
+    };
+    match (state, &state[..2]) {
+        ("57014", _) => Error::new(Code::DeadlineExceeded, "PostgreSQL stopped the query: it did not finish in time")
+            .with_sqlstate(state)
+            .with_hint("ask for less, or give it more with -- @timeout or rollout.postgres_timeout"),
+        ("42501", _) => {
+            Error::new(Code::Unavailable, "PostgreSQL does not let this query's role read what it asks for")
+                .with_hint("grant SELECT to the role of rollout.postgres_url; the log has the server's words")
+                .with_cause(error)
+        }
+        // A statement that writes, in a transaction that only reads.
+        ("25006", _) | (_, "42" | "0A" | "3F") => told(Code::InvalidSql),
+        // What a value makes fail may say the value.
+        (_, "22" | "21" | "23" | "P0") => told(Code::InvalidValue).while_running(),
+        (_, "54") => told(Code::StatementTooLarge),
+        (_, "XX") => Error::internal("PostgreSQL has failed").with_cause(error),
+        _ => Error::new(Code::Unavailable, "PostgreSQL does not answer queries now").with_cause(error),
+    }
+}
+
+/// A SQLSTATE as long as the process lives. PostgreSQL has some 260; what is no SQLSTATE, or one too many, is an internal error.
+fn interned(sqlstate: &str) -> &'static str {
+    const UNKNOWN: &str = "XX000";
+    const MANY: usize = 2_000;
+    static STATES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    if sqlstate.len() != 5 || !sqlstate.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return UNKNOWN;
+    }
+    let mut states = STATES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = states.get(sqlstate) {
+        return known;
+    }
+    if states.len() >= MANY {
+        return UNKNOWN;
+    }
+    let kept: &'static str = sqlstate.to_owned().leak();
+    states.insert(kept);
+    kept
+}
+
 fn hint_of(sqlstate: &str) -> Option<&'static str> {
     Some(match sqlstate {
         "28P01" => "correct the password in the connection string",
@@ -179,6 +238,26 @@ mod tests {
         assert_eq!(sqlstate_of(&error), Some("55P03"));
         let outer = Error::internal("run failed").with_cause(error);
         assert_eq!(sqlstate_of(&outer), Some("55P03"));
+    }
+
+    #[test]
+    fn who_asks_is_told_what_is_their_fault() {
+        let check = |sqlstate: &str, code: Code, state: Option<&str>| {
+            let server = ServerError { sqlstate: sqlstate.into(), message: "why".into(), ..ServerError::default() };
+            let error = asked(server.into_error("run a statement"));
+            assert_eq!((error.code(), error.sqlstate()), (code, state), "{sqlstate}");
+            assert_eq!(error.message() == "why", state.is_some() && code != Code::DeadlineExceeded, "{sqlstate}");
+        };
+        check("22012", Code::InvalidValue, Some("22012"));
+        check("42703", Code::InvalidSql, Some("42703"));
+        check("25006", Code::InvalidSql, Some("25006"));
+        check("42501", Code::Unavailable, None);
+        check("57014", Code::DeadlineExceeded, Some("57014"));
+        check("57P01", Code::Unavailable, None);
+        check("53300", Code::Unavailable, None);
+        check("40001", Code::Unavailable, None);
+        check("XX001", Code::Internal, None);
+        check("no", Code::Internal, None);
     }
 
     #[test]

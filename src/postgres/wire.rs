@@ -1,4 +1,4 @@
-//! A small frontend of our own, for COPY.
+//! A small frontend of our own, for COPY and for statements whose rows go the same way.
 //!
 //! Owns: start-up and authentication, simple queries, and COPY TO STDOUT read in large pieces that go to the decoder
 //! without a copy or an allocation per row. The ready-made driver yields one `Bytes` per row and hides the command tag,
@@ -7,6 +7,7 @@
 //! Source: PostgreSQL documentation, "Frontend/Backend Protocol", sections "Message Flow" and "Message Formats".
 
 mod startup;
+mod statement;
 
 use std::{collections::HashMap, fmt, ops::Range, time::Duration};
 
@@ -15,6 +16,7 @@ use postgres_protocol::message::{backend, frontend};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 pub(super) use self::startup::no_password;
+pub(super) use self::statement::{ResultColumn, ValueFormat};
 use super::{
     cancel::CancelToken,
     connect::SourceConfig,
@@ -68,6 +70,11 @@ enum State {
         /// Bytes of the current CopyData message that have not arrived yet, when it is larger than the buffer.
         pending_bytes: usize,
         is_done: bool,
+        rows: Option<u64>,
+    },
+    /// A statement's rows are on their way.
+    Answering {
+        /// The server's count, once it has said it.
         rows: Option<u64>,
     },
     Broken,
@@ -229,6 +236,11 @@ impl CopyConnection {
         }
     }
 
+    /// Whether another statement can follow, and nothing large is held for it.
+    pub(super) fn is_worth_keeping(&self) -> bool {
+        self.state == State::Idle && self.buffer.len() <= 4 * BUFFER_BYTES
+    }
+
     /// Says goodbye to the server, which otherwise only sees the connection break.
     pub async fn close(mut self) {
         if self.state == State::Idle {
@@ -288,7 +300,14 @@ impl CopyConnection {
         let [tag, a, b, c, d, ..] = self.buffer[self.unread.clone()] else { return Ok(None) };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         let is_sane = length >= 4 && (tag == backend::COPY_DATA_TAG || length <= MESSAGE_BYTES_MAX);
-        if is_sane { Ok(Some((tag, length - 4))) } else { Err(self.broken(protocol("read a message"))) }
+        match tag {
+            _ if is_sane => Ok(Some((tag, length - 4))),
+            backend::DATA_ROW_TAG => {
+                let message = format!("a row of the result has {length} bytes, {MESSAGE_BYTES_MAX} are allowed");
+                Err(self.broken(Error::new(Code::ResultTooLarge, message)))
+            }
+            _ => Err(self.broken(protocol("read a message"))),
+        }
     }
 
     fn take(&mut self, count: usize) -> Range<usize> {

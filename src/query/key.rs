@@ -41,17 +41,7 @@ pub(super) fn of(prepared: &Prepared, sql: &ReadOnlySql, bound: &Bound, scope: &
     if facts.is_volatile {
         return None;
     }
-    let mut parts = Parts::new("reply");
-    parts.add(BUILD.as_bytes());
-    parts.add(sql.text().as_bytes());
-    parts.add(time_zone.as_bytes());
-    match scope {
-        Scope::All => parts.add(b"all"),
-        Scope::Tenant(tenant) => {
-            parts.add(b"tenant");
-            parts.add(tenant.as_str().as_bytes());
-        }
-    }
+    let mut parts = Parts::of_reply("reply", sql, scope, time_zone);
     parts.add(&(facts.tables.len() as u64).to_le_bytes());
     for table in &facts.tables {
         parts.add(table.name.schema.as_bytes());
@@ -71,6 +61,26 @@ pub(super) fn of(prepared: &Prepared, sql: &ReadOnlySql, bound: &Bound, scope: &
     Some(Key::new(parts.finish()))
 }
 
+/// What a result of Postgres's is known by, but for when: its tables change, and whoever keeps it says for how long.
+pub(super) fn of_postgres(sql: &ReadOnlySql, bound: &Bound, scope: &Scope, time_zone: &str) -> [u8; 32] {
+    let mut parts = Parts::of_reply("reply of postgres", sql, scope, time_zone);
+    for (name, (kind, value)) in sql.names().iter().zip(&bound.0) {
+        // It is another each time, as what the tables hold is.
+        let value = if name == "now" { "now".to_owned() } else { kind.to_postgres_literal(value) };
+        parts.add(value.as_bytes());
+    }
+    parts.finish()
+}
+
+/// What a named query is known by where it is said to be equal on both sides: its texts, and what the engine makes of them.
+pub(super) fn of_query(sql: &ReadOnlySql, postgres: Option<&ReadOnlySql>) -> String {
+    let mut parts = Parts::new("query");
+    parts.add(BUILD.as_bytes());
+    parts.add(sql.text().as_bytes());
+    parts.add(postgres.map_or("", ReadOnlySql::text).as_bytes());
+    blake3::Hash::from_bytes(parts.finish()).to_hex()[..32].to_owned()
+}
+
 /// Length-prefixed parts, so that no two lists of parts are the same bytes.
 struct Parts(blake3::Hasher);
 
@@ -78,6 +88,21 @@ impl Parts {
     fn new(purpose: &str) -> Self {
         let mut parts = Self(blake3::Hasher::new());
         parts.add(purpose.as_bytes());
+        parts
+    }
+
+    fn of_reply(purpose: &str, sql: &ReadOnlySql, scope: &Scope, time_zone: &str) -> Self {
+        let mut parts = Self::new(purpose);
+        parts.add(BUILD.as_bytes());
+        parts.add(sql.text().as_bytes());
+        parts.add(time_zone.as_bytes());
+        match scope {
+            Scope::All => parts.add(b"all"),
+            Scope::Tenant(tenant) => {
+                parts.add(b"tenant");
+                parts.add(tenant.as_str().as_bytes());
+            }
+        }
         parts
     }
 

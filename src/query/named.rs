@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use super::key;
 use crate::{
     config::parse_duration,
     error::{Code, Error, Result},
@@ -34,6 +35,8 @@ pub struct NamedQuery {
     pub sql: ReadOnlySql,
     /// What Postgres runs where dialects must differ: `name.postgres.sql`.
     pub postgres_sql: Option<ReadOnlySql>,
+    /// Of its texts and this build: what was seen of another is nothing that is known of this one.
+    pub fingerprint: String,
 }
 
 /// A declared parameter.
@@ -68,6 +71,7 @@ impl NamedQuery {
             timeout: None,
             chart: None,
             samples: Vec::new(),
+            fingerprint: key::of_query(&sql, None),
             sql,
             postgres_sql: None,
         };
@@ -111,8 +115,15 @@ impl NamedQuery {
     pub fn with_postgres(mut self, text: &str, limits: StatementLimits) -> Result<Self> {
         let sql = ReadOnlySql::parse(text, limits)?;
         self.check_names(&sql)?;
+        self.fingerprint = key::of_query(&self.sql, Some(&sql));
         self.postgres_sql = Some(sql);
         Ok(self)
+    }
+
+    /// `dashboard/name`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.dashboard, self.name)
     }
 
     /// What Postgres runs.

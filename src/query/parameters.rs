@@ -13,10 +13,10 @@ use crate::{
 };
 
 /// What a request gave, by name, not yet typed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RawParameters(BTreeMap<String, Vec<RawValue>>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum RawValue {
     Text(String),
     Json(Value),
@@ -204,7 +204,7 @@ impl Reserved<'_> {
         (written == text).then_some(value)
     }
 
-    fn value_of(&self, name: &str) -> Result<(ParameterType, ParameterValue)> {
+    pub(super) fn value_of(&self, name: &str) -> Result<(ParameterType, ParameterValue)> {
         let kind = named::reserved_type(name, self.tenant_type)
             .ok_or_else(|| Error::new(Code::MissingParameter, format!("parameter {name:?} is missing")))?;
         let value = match name {

@@ -53,7 +53,9 @@ impl Service {
     /// of the named queries. Read it before a request is understood.
     #[must_use]
     pub fn generation(&self) -> u64 {
-        self.0.snapshots.generation.load(Ordering::Acquire) + self.0.library.generation()
+        self.0.snapshots.generation.load(Ordering::Acquire)
+            + self.0.library.generation()
+            + self.0.rollouts.as_ref().map_or(0, super::rollouts::Rollouts::generation)
     }
 
     /// Looks for a newer snapshot, and serves it when it verifies. Says which version came to be served.

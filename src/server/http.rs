@@ -13,6 +13,7 @@ mod ops;
 mod problem;
 mod queries;
 mod request;
+mod rollout;
 mod routes;
 mod shortcut;
 mod snapshots;
@@ -31,7 +32,7 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, header},
     middleware,
     response::{Redirect, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use futures::{FutureExt, future::BoxFuture};
 use hyper::body::Incoming;
@@ -123,6 +124,13 @@ pub(super) fn routers(parts: HttpParts, stopping: Arc<AtomicBool>, apart: bool) 
         .route("/v1/tables", get(catalogue::tables))
         .route("/v1/snapshots", get(snapshots::list).post(snapshots::start))
         .route("/v1/snapshots/{version}", get(snapshots::one))
+        .route("/v1/rollout", get(rollout::list))
+        .route("/v1/rollout/changes", get(rollout::changes))
+        .route("/v1/rollout/switch", put(rollout::switch))
+        .route("/v1/rollout/default", put(rollout::set_default))
+        .route("/v1/rollout/{dashboard}/{name}", get(rollout::one).put(rollout::set).delete(rollout::forget))
+        .route("/v1/rollout/{dashboard}/{name}/acknowledgement", put(rollout::acknowledge))
+        .route("/v1/snapshots/{version}/certificate", get(rollout::certificate))
         .route("/v1/embed", post(embed::post))
         .route("/v1/executions", get(executions::list))
         .route("/v1/executions/{id}", delete(executions::stop))

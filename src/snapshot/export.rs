@@ -96,6 +96,8 @@ pub(super) struct Export {
     pub(super) as_of: DateTime<Utc>,
     /// The write-ahead log's position there.
     pub(super) lsn: Option<String>,
+    /// Which transactions the snapshot sees.
+    pub(super) transactions: String,
     /// What is copied, as of the instant.
     pub(super) tables: Vec<TableDefinition>,
 }
@@ -160,7 +162,7 @@ pub(super) async fn begin(server: &SourceConfig, options: &RunOptions) -> Result
         .query_one(
             "SELECT pg_catalog.pg_export_snapshot(), pg_catalog.clock_timestamp(), \
              CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
-             ELSE pg_catalog.pg_current_wal_lsn() END::text",
+             ELSE pg_catalog.pg_current_wal_lsn() END::text, pg_catalog.pg_current_snapshot()::text",
             &[],
         )
         .await
@@ -173,6 +175,7 @@ pub(super) async fn begin(server: &SourceConfig, options: &RunOptions) -> Result
         snapshot: row.try_get(0).map_err(failed)?,
         as_of: row.try_get(1).map_err(failed)?,
         lsn: row.try_get(2).map_err(failed)?,
+        transactions: row.try_get(3).map_err(failed)?,
         tables,
         holder,
         exporter,

@@ -120,7 +120,8 @@ impl ScalarType {
         }
     }
 
-    fn arrow_type(self) -> DataType {
+    /// Instants are of the session's time zone, in which they are shown.
+    fn arrow_type(self, zone: &str) -> DataType {
         match self {
             Self::Bool => DataType::Boolean,
             Self::Int4 => DataType::Int32,
@@ -130,7 +131,7 @@ impl ScalarType {
             Self::Text | Self::Uuid => DataType::Utf8,
             Self::Date => DataType::Date32,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-            Self::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some(zone.into())),
         }
     }
 
@@ -165,28 +166,29 @@ impl ParameterType {
 
     /// The engine's type of a value of this type: numerics by their own digits, so that none is rounded.
     #[must_use]
-    pub fn arrow_type_of(self, value: &ParameterValue) -> DataType {
-        self.to_scalar(value).data_type()
+    pub fn arrow_type_of(self, value: &ParameterValue, zone: &str) -> DataType {
+        self.to_scalar(value, zone).data_type()
     }
 
-    /// The value as the engine's literal.
+    /// The value as the engine's literal, in a session of this time zone.
     ///
     /// # Panics
     /// If the value is not of this type, which coercion has excluded.
     #[must_use]
-    pub fn to_scalar(self, value: &ParameterValue) -> ScalarValue {
+    pub fn to_scalar(self, value: &ParameterValue, zone: &str) -> ScalarValue {
         let items: &[ParameterValue] = match value {
             ParameterValue::Null if self.is_list => {
-                let field = Field::new_list_field(self.scalar.arrow_type(), true);
+                let field = Field::new_list_field(self.scalar.arrow_type(zone), true);
                 return ScalarValue::try_new_null(&DataType::List(Arc::new(field))).expect("lists can be NULL");
             }
             ParameterValue::Null => {
-                return ScalarValue::try_new_null(&self.scalar.arrow_type()).expect("every scalar type can be NULL");
+                return ScalarValue::try_new_null(&self.scalar.arrow_type(zone))
+                    .expect("every scalar type can be NULL");
             }
             ParameterValue::List(items) => items,
             one => std::slice::from_ref(one),
         };
-        let array = self.array(items);
+        let array = self.array(items, zone);
         if self.is_list {
             SingleRowListArrayBuilder::new(array).with_nullable(true).build_list_scalar()
         } else {
@@ -194,7 +196,7 @@ impl ParameterType {
         }
     }
 
-    fn array(self, items: &[ParameterValue]) -> ArrayRef {
+    fn array(self, items: &[ParameterValue], zone: &str) -> ArrayRef {
         macro_rules! collect {
             ($array:ty, $variant:ident, $map:expr) => {
                 items
@@ -223,7 +225,7 @@ impl ParameterType {
             }
             ScalarType::Timestamptz => Arc::new(
                 collect!(TimestampMicrosecondArray, Timestamptz, |value: &DateTime<Utc>| value.timestamp_micros())
-                    .with_timezone("UTC"),
+                    .with_timezone(zone),
             ),
             ScalarType::Numeric => {
                 let numerics = items.iter().filter_map(|item| match item {
@@ -474,7 +476,9 @@ mod tests {
         let check = |texts: &[&str], expect: DataType| {
             let values = texts.iter().map(|text| ScalarType::Numeric.parse(text).unwrap()).collect();
             let kind = ParameterType { scalar: ScalarType::Numeric, is_list: true };
-            let DataType::List(field) = kind.arrow_type_of(&ParameterValue::List(values)) else { panic!("a list") };
+            let DataType::List(field) = kind.arrow_type_of(&ParameterValue::List(values), "UTC") else {
+                panic!("a list")
+            };
             assert_eq!(*field.data_type(), expect, "{texts:?}");
         };
         check(&["0.05"], DataType::Decimal128(2, 2));

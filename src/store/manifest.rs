@@ -48,6 +48,10 @@ pub struct SourceIdentity {
     pub collation: Collation,
     /// The write-ahead log's position at the instant, or none on a server that does not tell.
     pub lsn: Option<String>,
+    /// Which transactions were seen (`pg_current_snapshot()`): while the source says the same, nothing has been written since. None in
+    /// snapshots of older builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<String>,
 }
 
 /// How the source orders text by default.

@@ -8,19 +8,24 @@ use std::{
 
 /// Which rooms a room may know, besides `error` and `config`, which all know. Whoever adds an arrow thinks about it here.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("access", &[]),
+    ("access", &["rollout"]),
+    ("alert", &[]),
     ("audit", &["access", "telemetry"]),
+    ("benchmark", &["access", "cache", "query", "rollout"]),
     ("cache", &[]),
     (
         "cli",
         &[
             "access",
+            "alert",
             "audit",
+            "benchmark",
             "cache",
             "engine",
             "output",
             "postgres",
             "query",
+            "rollout",
             "server",
             "snapshot",
             "sql",
@@ -33,8 +38,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("output", &["sql"]),
     ("postgres", &[]),
-    ("query", &["access", "audit", "cache", "engine", "sql", "store", "telemetry"]),
-    ("server", &["access", "audit", "cache", "output", "query", "sql", "store", "telemetry"]),
+    ("query", &["access", "alert", "audit", "cache", "engine", "postgres", "rollout", "sql", "store", "telemetry"]),
+    ("rollout", &["output", "sql"]),
+    ("server", &["access", "audit", "cache", "output", "query", "rollout", "sql", "store", "telemetry"]),
     ("snapshot", &["postgres", "store"]),
     ("sql", &[]),
     ("store", &[]),

@@ -16,17 +16,18 @@ use super::{
     logged::{Logged, Unanswered},
     negotiation::{Encoding, Wishes},
     problem::Failure,
+    request::ROUTE,
     shortcut::Meaning,
 };
 use crate::{
     cache::Key,
     output::{Format, Numbers, StreamEncoder},
     query::{Body, CacheOutcome, Provenance, Request, Target},
+    rollout::{Route, Side},
 };
 
 pub(super) const SNAPSHOT: HeaderName = HeaderName::from_static("pilaster-snapshot");
 pub(super) const AS_OF: HeaderName = HeaderName::from_static("pilaster-as-of");
-const ROUTE: HeaderName = HeaderName::from_static("pilaster-route");
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub(super) const HIT_IN_MEMORY: &str = "Pilaster; hit; detail=memory";
@@ -48,9 +49,8 @@ pub(super) async fn answer(
     };
     if let Some(record) = asked.and_then(Unanswered::answered) {
         let mut logged = response.extensions_mut().remove::<Logged>().unwrap_or_default();
-        let (cache, snapshot) = (logged.cache, logged.snapshot);
-        logged.record = Some(match snapshot {
-            Some(snapshot) => record.answered_by("engine", cache.unwrap_or("client"), snapshot),
+        logged.record = Some(match logged.side {
+            Some(side) => record.answered_by(side, logged.cache.unwrap_or("client"), logged.snapshot),
             None => record,
         });
         response.extensions_mut().insert(logged);
@@ -73,14 +73,14 @@ async fn answered(app: &App, request: Request, wishes: &Wishes, headers: &Header
         let held = [wishes.encoding, Encoding::Identity].map(|encoding| etag(key, wishes, encoding));
         if let Some(tag) = held.iter().find(|tag| if_none_match(headers, tag)) {
             let mut response = StatusCode::NOT_MODIFIED.into_response();
-            let engine = resolved.engine();
+            let made = resolved.provenance(CacheOutcome::Memory);
             let out = response.headers_mut();
-            out.insert(SNAPSHOT, HeaderValue::from(engine.version().get()));
-            insert(out, AS_OF, &engine.as_of().to_rfc3339_opts(SecondsFormat::Micros, true));
+            where_from(out, &made);
             insert(out, header::ETAG, tag);
             out.insert(header::CACHE_CONTROL, PRIVATE);
             out.insert(header::VARY, VARY);
-            let logged = Logged { query: Some(query), snapshot: Some(engine.version().get()), ..Logged::default() };
+            let snapshot = made.snapshot.map(|(version, _)| version.get());
+            let logged = Logged { query: Some(query), side: Some(made.side.name()), snapshot, ..Logged::default() };
             response.extensions_mut().insert(logged);
             return Ok(response);
         }
@@ -90,8 +90,9 @@ async fn answered(app: &App, request: Request, wishes: &Wishes, headers: &Header
     let reply = app.service.answer(resolved).await?;
     let mut logged = Logged {
         query: Some(query),
+        side: Some(reply.provenance.side.name()),
         cache: Some(reply.provenance.cache.name()),
-        snapshot: Some(reply.provenance.snapshot.get()),
+        snapshot: reply.provenance.snapshot.map(|(version, _)| version.get()),
         ..Logged::default()
     };
     let mut meaning = None;
@@ -99,7 +100,7 @@ async fn answered(app: &App, request: Request, wishes: &Wishes, headers: &Header
         Body::Entry(entry) => {
             logged.rows = Some(entry.rows() as u64);
             let (bytes, encoding) = body::of_entry(app.service.cache(), &entry, wishes).await?;
-            meaning = reply.key.map(|key| Meaning {
+            meaning = reply.key.filter(|_| !app.service.shadows_engine()).map(|key| Meaning {
                 key,
                 body: body::body_id(wishes.format, wishes.options, encoding),
                 query: label.clone(),
@@ -147,21 +148,41 @@ async fn answered(app: &App, request: Request, wishes: &Wishes, headers: &Header
 
 /// Where a reply comes from is in its headers, never in its body.
 pub(super) fn provenance(headers: &mut HeaderMap, provenance: &Provenance) {
-    headers.insert(SNAPSHOT, HeaderValue::from(provenance.snapshot.get()));
-    insert(headers, AS_OF, &provenance.as_of.to_rfc3339_opts(SecondsFormat::Micros, true));
-    headers.insert(ROUTE, HeaderValue::from_static("engine"));
+    where_from(headers, provenance);
     // RFC 9211.
-    headers.insert(
-        CACHE_STATUS,
-        HeaderValue::from_static(match provenance.cache {
-            CacheOutcome::Memory => HIT_IN_MEMORY,
-            CacheOutcome::Redis => "Pilaster; hit; detail=redis",
-            CacheOutcome::Collapsed => "Pilaster; fwd=miss; collapsed",
-            CacheOutcome::Stored => "Pilaster; fwd=miss; stored",
-            CacheOutcome::Bypassed => "Pilaster; fwd=bypass",
-        }),
-    );
+    let status = match provenance.cache {
+        CacheOutcome::Memory => HIT_IN_MEMORY,
+        CacheOutcome::Redis => "Pilaster; hit; detail=redis",
+        CacheOutcome::Collapsed => "Pilaster; fwd=miss; collapsed",
+        CacheOutcome::Stored => "Pilaster; fwd=miss; stored",
+        CacheOutcome::Bypassed => "Pilaster; fwd=bypass",
+    };
+    match provenance.time_to_live.filter(|_| provenance.cache != CacheOutcome::Bypassed) {
+        Some(left) => insert(headers, CACHE_STATUS, &format!("{status}; ttl={}", left.as_secs())),
+        None => drop(headers.insert(CACHE_STATUS, HeaderValue::from_static(status))),
+    }
     server_timing(headers, provenance.elapsed);
+}
+
+/// Who answered; and of which instant, where that is one snapshot's.
+fn where_from(headers: &mut HeaderMap, provenance: &Provenance) {
+    if let Some((version, as_of)) = provenance.snapshot {
+        headers.insert(SNAPSHOT, HeaderValue::from(version.get()));
+        insert(headers, AS_OF, &as_of.to_rfc3339_opts(SecondsFormat::Micros, true));
+    }
+    let route = match (provenance.side, provenance.is_fallback, provenance.route) {
+        (Side::Engine, ..) if provenance.stale.is_some() => "engine; stale",
+        (Side::Postgres, ..) if provenance.stale.is_some() => "postgres; stale",
+        (Side::Engine, true, _) => "engine; fallback",
+        (Side::Postgres, true, _) => "postgres; fallback",
+        (Side::Engine, false, _) => "engine",
+        (Side::Postgres, false, Route::Shadow) => "shadow",
+        (Side::Postgres, false, _) => "postgres",
+    };
+    headers.insert(ROUTE, HeaderValue::from_static(route));
+    if let Some(age) = provenance.stale {
+        headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+    }
 }
 
 /// How long it took until the reply was known.

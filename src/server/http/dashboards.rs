@@ -92,9 +92,15 @@ pub(super) async fn post(
         .with_hint("GET /v1/queries lists what each takes")
         .into());
     }
-    // One engine for all, whatever is published meanwhile.
-    let engine = app.service.engine(&wishes.snapshot).await?;
-    wishes.snapshot = Pin::Engine(engine.clone());
+    // One engine for all, whatever is published meanwhile. Without a snapshot, the other side may answer.
+    let engine = match app.service.engine(&wishes.snapshot).await {
+        Ok(engine) => Some(engine),
+        Err(error) if error.code() == Code::SnapshotPending && app.service.has_postgres() => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let (Some(engine), Pin::Newest) = (&engine, &wishes.snapshot) {
+        wishes.snapshot = Pin::Engine(engine.clone());
+    }
 
     let running: FuturesUnordered<_> = queries
         .into_iter()
@@ -110,10 +116,12 @@ pub(super) async fn post(
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(Format::NdJson.content_type()));
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    out.insert(answer::SNAPSHOT, HeaderValue::from(engine.version().get()));
-    let as_of = engine.as_of().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-    if let Ok(value) = HeaderValue::from_str(&as_of) {
-        out.insert(answer::AS_OF, value);
+    if let Some(engine) = engine {
+        out.insert(answer::SNAPSHOT, HeaderValue::from(engine.version().get()));
+        let as_of = engine.as_of().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+        if let Ok(value) = HeaderValue::from_str(&as_of) {
+            out.insert(answer::AS_OF, value);
+        }
     }
     Ok(response)
 }
@@ -128,8 +136,8 @@ async fn line(app: App, query: std::sync::Arc<NamedQuery>, request: Request, wis
     let made = match result(&app, request, &wishes).await {
         Ok((bytes, provenance, row_count)) => {
             rows = Some(row_count);
-            let (cache, snapshot) = (provenance.cache.name(), provenance.snapshot.get());
-            answered_by = Some((cache, snapshot));
+            let snapshot = provenance.snapshot.map(|(version, _)| version.get());
+            answered_by = Some((provenance.side.name(), provenance.cache.name(), snapshot));
             encode_line(&Line {
                 query: &query.name,
                 status: 200,
@@ -150,8 +158,8 @@ async fn line(app: App, query: std::sync::Arc<NamedQuery>, request: Request, wis
         }
     };
     if let (Some(audit), Some(mut record)) = (&app.audit, asked.and_then(Unanswered::answered)) {
-        if let Some((cache, snapshot)) = answered_by {
-            record = record.answered_by("engine", cache, snapshot);
+        if let Some((side, cache, snapshot)) = answered_by {
+            record = record.answered_by(side, cache, snapshot);
         }
         let (bytes, elapsed) = (made.len() as u64, started.elapsed());
         audit.write(&record, Ending { request_id: &id, outcome, rows, bytes, elapsed });

@@ -25,6 +25,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Logged {
     pub(super) query: Option<Arc<str>>,
+    /// Who answered.
+    pub(super) side: Option<&'static str>,
     pub(super) cache: Option<&'static str>,
     pub(super) snapshot: Option<u64>,
     pub(super) rows: Option<u64>,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::{App, catalogue, dashboards, embed, executions, problem, queries, snapshots};
+use super::{App, catalogue, dashboards, embed, executions, problem, queries, rollout, snapshots};
 use crate::{
     access::{Principal, Scope},
     output::{Format, postgres_type_name},
@@ -39,6 +39,15 @@ use crate::{
         snapshots::start,
         executions::list,
         executions::stop,
+        rollout::list,
+        rollout::one,
+        rollout::set,
+        rollout::forget,
+        rollout::acknowledge,
+        rollout::set_default,
+        rollout::switch,
+        rollout::changes,
+        rollout::certificate,
     ),
     components(schemas(problem::Problem))
 )]

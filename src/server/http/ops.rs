@@ -24,11 +24,14 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// The process serves a snapshot and is not stopping. Nothing else makes it unready: Redis and the source may be down.
+/// The process serves a snapshot, or has PostgreSQL to ask, and is not stopping. Nothing else makes it unready: Redis and the source may be
+/// down.
 pub(super) async fn readyz(State(app): State<App>) -> impl IntoResponse {
     let snapshot = app.service.newest().map(|engine| engine.version().get());
     let (ready, reason) = match snapshot {
         _ if app.stopping.load(Ordering::Relaxed) => (false, "stopping"),
+        // PostgreSQL answers until there is one.
+        None if app.service.has_postgres() => (true, "serving from PostgreSQL"),
         None => (false, "no snapshot yet"),
         Some(_) => (true, "serving"),
     };

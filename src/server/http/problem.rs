@@ -141,7 +141,7 @@ pub(super) const fn status(code: Code) -> StatusCode {
         Code::StatementTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::ResultTooLarge | Code::OutOfMemory => StatusCode::UNPROCESSABLE_ENTITY,
         Code::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
-        Code::ServerFull | Code::SnapshotPending | Code::Unavailable | Code::ShuttingDown => {
+        Code::ServerFull | Code::SnapshotPending | Code::Unavailable | Code::ShuttingDown | Code::NotRouted => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         Code::DeadlineExceeded | Code::NotCached => StatusCode::GATEWAY_TIMEOUT,

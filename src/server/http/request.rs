@@ -35,6 +35,7 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// How much of a body that is refused is read, and for how long.
 const REFUSED_BYTES_MAX: usize = 32 << 20;
 const REFUSED_FOR: Duration = Duration::from_secs(5);
+pub(super) const ROUTE: HeaderName = HeaderName::from_static("pilaster-route");
 const TENANT: HeaderName = HeaderName::from_static("pilaster-tenant");
 
 /// The request's id: the client's own, or one of ours. It is also the execution's.
@@ -125,9 +126,19 @@ fn allowed(app: &App, request: &Request, route: Option<&str>) -> std::result::Re
         if role == Role::Admin {
             asks.require_all_tenants()?;
         }
-        as_tenant(asks.clone(), request.headers()).map(Some)
+        let asks = as_tenant(asks.clone(), request.headers())?;
+        flagged(app, asks, request.headers()).map(Some)
     };
     checked().map_err(|error| Refusal { error, principal: Some(asks.clone()) })
+}
+
+/// With the route that another system says, if one does.
+fn flagged(app: &App, principal: Principal, headers: &HeaderMap) -> Result<Principal> {
+    let mut given = headers.get_all(ROUTE).iter();
+    let Some(flag) = given.next() else { return Ok(principal) };
+    let flag = flag.to_str().ok().filter(|_| given.next().is_none());
+    let flag = flag.ok_or_else(|| Error::new(Code::InvalidRequest, "Pilaster-Route is not one token"))?;
+    app.access.flagged(principal, flag)
 }
 
 async fn whole_way(app: &App, principal: Option<Principal>, mut request: Request, next: Next) -> Response {

@@ -37,7 +37,16 @@ pub(super) const ROUTES: &[(&str, &str, Need)] = &[
     ("GET", "/v1/tables", Of(Role::Analyst)),
     ("GET", "/v1/snapshots", Of(Role::Analyst)),
     ("GET", "/v1/snapshots/{version}", Of(Role::Analyst)),
+    ("GET", "/v1/snapshots/{version}/certificate", Of(Role::Admin)),
     ("POST", "/v1/snapshots", Of(Role::Admin)),
+    ("GET", "/v1/rollout", Of(Role::Admin)),
+    ("GET", "/v1/rollout/changes", Of(Role::Admin)),
+    ("PUT", "/v1/rollout/switch", Of(Role::Admin)),
+    ("PUT", "/v1/rollout/default", Of(Role::Admin)),
+    ("GET", "/v1/rollout/{dashboard}/{name}", Of(Role::Admin)),
+    ("PUT", "/v1/rollout/{dashboard}/{name}", Of(Role::Admin)),
+    ("DELETE", "/v1/rollout/{dashboard}/{name}", Of(Role::Admin)),
+    ("PUT", "/v1/rollout/{dashboard}/{name}/acknowledgement", Of(Role::Admin)),
     ("GET", "/metrics", Of(Role::Admin)),
 ];
 
@@ -57,6 +66,11 @@ const ACTS: &[(&str, &str, &str)] = &[
     ("POST", "/v1/snapshots", "take_snapshot"),
     ("DELETE", "/v1/executions/{id}", "stop_execution"),
     ("POST", "/v1/embed", "make_embed_token"),
+    ("PUT", "/v1/rollout/switch", "switch_rollout"),
+    ("PUT", "/v1/rollout/default", "change_rollout"),
+    ("PUT", "/v1/rollout/{dashboard}/{name}", "change_rollout"),
+    ("DELETE", "/v1/rollout/{dashboard}/{name}", "change_rollout"),
+    ("PUT", "/v1/rollout/{dashboard}/{name}/acknowledgement", "acknowledge_hold"),
 ];
 
 /// The act's name, if it is one.

@@ -34,7 +34,8 @@ const KNOWN_BYTES: usize = 2 << 10;
 /// Headers that change what is answered, in the order in which they are part of a request's bytes.
 const TELLING: [header::HeaderName; 2] = [header::ACCEPT, header::ACCEPT_ENCODING];
 /// Headers that ask for more than the plainest of hits.
-const SPECIAL: [header::HeaderName; 4] = [header::CACHE_CONTROL, header::IF_NONE_MATCH, header::RANGE, header::ORIGIN];
+const SPECIAL: [header::HeaderName; 5] =
+    [header::CACHE_CONTROL, header::IF_NONE_MATCH, header::RANGE, header::ORIGIN, request::ROUTE];
 const PREFIX: &str = "/v1/queries/";
 const ROUTE: &str = "/v1/queries/{dashboard}/{name}";
 
@@ -117,8 +118,7 @@ impl Shortcuts {
         let mut head = response.headers().clone();
         head.insert(answer::CACHE_STATUS, HeaderValue::from_static(answer::HIT_IN_MEMORY));
         let mut logged = Logged { cache: Some("memory"), ..logged.clone() };
-        logged.record =
-            logged.record.map(|record| record.answered_by("engine", "memory", logged.snapshot.unwrap_or_default()));
+        logged.record = logged.record.map(|record| record.answered_by("engine", "memory", logged.snapshot));
         let http = HttpMeter::new(ROUTE, Method::GET.as_str(), StatusCode::OK.as_u16());
         let query = service.hit_meter(meaning.query.as_deref());
         let known = Known { generation, key: meaning.key, body: meaning.body, head, logged, query, http };

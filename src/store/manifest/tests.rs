@@ -36,6 +36,8 @@ fn manifest() -> Manifest {
             encoding: "UTF8".into(),
             collation: Collation { provider: "icu".into(), locale: "en-US".into(), version: None },
             lsn: Some("0/1".into()),
+
+            transactions: None,
         },
         tables: vec![Table {
             name: TableName::new("public", "t"),
