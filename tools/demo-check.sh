@@ -38,4 +38,15 @@ request() {
 
 running_process "$FOLDER/pilaster.pid" >/dev/null || die "the demo does not run" "start it with: DEMO_DETACH=1 make demo"
 demo_requests "$(cat "$FOLDER/url")"
+for _ in {1..600}; do
+    if [[ -s "$FOLDER/bench.html" ]]; then break; fi
+    sleep 0.5
+done
+if grep -q '<rect' "$FOLDER/bench.html" 2>/dev/null && grep -q '| equal |' "$FOLDER/bench.md"; then
+    say "ok      The report of what both sides take"
+else
+    failures=$((failures + 1))
+    say "FAILED  The report of what both sides take"
+    tail -n 20 "$FOLDER/bench.log" "$FOLDER/bench.md" | sed 's/^/  | /'
+fi
 ((failures == 0)) || die "$failures of the demo's requests failed"

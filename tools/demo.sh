@@ -63,6 +63,7 @@ start() {
     start_redis
     take_snapshot
     start_pilaster
+    start_bench
     print_invitation
     if [[ -n "${DEMO_DETACH:-}" ]]; then
         trap - EXIT
@@ -113,6 +114,7 @@ leave() {
 }
 
 stop() {
+    stop_process "$FOLDER/bench.pid" 2
     stop_process "$FOLDER/pilaster.pid" "$SHUTDOWN_SECONDS"
     stop_process "$FOLDER/redis.pid" 5
     stop_postgres
@@ -325,6 +327,14 @@ start_pilaster() {
     die "Pilaster is not ready after a minute"
 }
 
+# Measured while the demo can be used already: on one machine both sides take longer for it, and neither is favoured.
+start_bench() {
+    rm -f "$FOLDER/bench.html"
+    setsid nice "${PILASTER[@]}" bench --queries queries --runs 3 --html "$FOLDER/bench.html" \
+        </dev/null >"$FOLDER/bench.md" 2>"$FOLDER/bench.log" 9>&- &
+    process_identity $! >"$FOLDER/bench.pid"
+}
+
 wait_for_pilaster() {
     local number
     number=$(running_process "$FOLDER/pilaster.pid") || die "Pilaster has ended"
@@ -345,6 +355,7 @@ print_invitation() {
     say "Pilaster serves a snapshot of the demo's database."
     say ""
     say "  $url/docs/    every route and query, to read and to try; $url/ leads there"
+    say "  file://$FOLDER/bench.html    every query on PostgreSQL and on the engine, with plots; it is being measured, and there in some minutes"
     say "  its log: $FOLDER/pilaster.log"
     say ""
     say "Try these in another terminal:"

@@ -26,7 +26,7 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
     build::schedule(&config)?;
     build::run_options(&config)?;
     let store = build::store(&config)?;
-    let service = build::service(&config, store, None)?;
+    let service = build::service(&config, store, build::rollout(&config)?)?;
     service.refresh().await?;
     let engine = service.newest().ok_or_else(|| {
         Error::new(
@@ -56,6 +56,11 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
         let hidden: Vec<&TableName> = read.iter().map(|table| &table.name).filter(|name| !is_shown(name)).collect();
         if has_tenants && !hidden.is_empty() {
             report.refused_to_tenants(&hidden);
+        } else if has_tenants
+            && service.has_postgres()
+            && let Err(error) = service.allows_tenants_on_postgres(query).await
+        {
+            report.not_routed(&error);
         }
     }
     report.finish();
@@ -187,6 +192,10 @@ impl Report {
                 difference.mend,
             );
         }
+    }
+
+    fn not_routed(&mut self, error: &Error) {
+        let _ = writeln!(self.text, "{INDENT}{}", error.chain());
     }
 
     fn refused_to_tenants(&mut self, hidden: &[&TableName]) {

@@ -203,6 +203,11 @@ impl PostgresRoute {
         Ok(Asked { filling: Filling { schema, batches: batches.boxed() }, position })
     }
 
+    /// Whether a query of a tenant's may go this way.
+    pub(super) async fn allows_tenants(&self, query: &NamedQuery, deadline: Instant) -> Result<()> {
+        self.pool_for_tenants(query, deadline).await.map(drop)
+    }
+
     /// The connections over which a query of a tenant may go, or why there are none.
     async fn pool_for_tenants(&self, query: &NamedQuery, deadline: Instant) -> Result<&Pool> {
         let options = &self.0.options;

@@ -223,6 +223,12 @@ impl Service {
         Ok(self.rollouts()?.change(edit, by, why).await?.0)
     }
 
+    /// Whether tenants' requests for a query may run on Postgres; else why not.
+    pub async fn allows_tenants_on_postgres(&self, query: &NamedQuery) -> Result<()> {
+        let deadline = std::time::Instant::now() + self.0.limits.timeout;
+        self.rollouts()?.postgres().allows_tenants(query, deadline).await
+    }
+
     /// Whether some of what the engine answers is asked of Postgres too, so that no protocol may answer by itself.
     #[must_use]
     pub fn shadows_engine(&self) -> bool {

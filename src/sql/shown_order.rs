@@ -57,45 +57,56 @@ impl ReadOnlySql {
     /// What is promised of the order of its rows.
     #[must_use]
     pub fn shown_order(&self) -> ShownOrder {
-        let Statement::Query(query) = self.statement() else { return ShownOrder::default() };
-        let is_limited = query.limit_clause.is_some() || query.fetch.is_some();
-        let Some(order) = &query.order_by else { return ShownOrder { is_limited, ..ShownOrder::default() } };
-        let OrderByKind::Expressions(expressions) = &order.kind else {
-            return ShownOrder { is_ordered: true, is_limited, ..ShownOrder::default() };
-        };
-        let select = leftmost(query);
-        let keys: Vec<OrderKey> = expressions.iter().map_while(|key| place_of(&key.expr, select)).collect();
-        let is_whole = keys.len() == expressions.len();
-        ShownOrder { is_ordered: true, keys, is_whole, is_limited }
+        // What cannot be looked at has the strictest of orders.
+        let strictest = ShownOrder { is_ordered: true, is_limited: true, ..ShownOrder::default() };
+        self.as_written(order_of).unwrap_or(strictest)
     }
 
     /// Whether numerics of its answer may come from a division, an average or the like, whose digits are not all the same everywhere.
     #[must_use]
     pub fn has_quotients(&self) -> bool {
-        struct Finder(bool);
-        impl Visitor for Finder {
-            type Break = ();
-
-            fn pre_visit_expr(&mut self, expression: &Expr) -> std::ops::ControlFlow<()> {
-                use datafusion::sql::sqlparser::ast::BinaryOperator;
-                let is_quotient = match expression {
-                    Expr::BinaryOp { op: BinaryOperator::Divide | BinaryOperator::PGExp, .. } => true,
-                    Expr::Function(function) => {
-                        let name = function.name.0.last().map(ToString::to_string).unwrap_or_default().to_lowercase();
-                        let name = name.trim_matches('"');
-                        OF_QUOTIENTS.contains(&name) || name.starts_with("regr_")
-                    }
-                    _ => false,
-                };
-                self.0 |= is_quotient;
-                std::ops::ControlFlow::Continue(())
-            }
-        }
-        let mut finder = Finder(false);
-        // It never breaks off.
-        let _ = self.statement().visit(&mut finder);
-        finder.0
+        // What cannot be looked at is compared as strictly as can be.
+        self.as_written(divides).unwrap_or_default()
     }
+}
+
+fn order_of(statement: &Statement) -> ShownOrder {
+    let Statement::Query(query) = statement else { return ShownOrder::default() };
+    let is_limited = query.limit_clause.is_some() || query.fetch.is_some();
+    let Some(order) = &query.order_by else { return ShownOrder { is_limited, ..ShownOrder::default() } };
+    let OrderByKind::Expressions(expressions) = &order.kind else {
+        return ShownOrder { is_ordered: true, is_limited, ..ShownOrder::default() };
+    };
+    let select = leftmost(query);
+    let keys: Vec<OrderKey> = expressions.iter().map_while(|key| place_of(&key.expr, select)).collect();
+    let is_whole = keys.len() == expressions.len();
+    ShownOrder { is_ordered: true, keys, is_whole, is_limited }
+}
+
+fn divides(statement: &Statement) -> bool {
+    struct Finder(bool);
+    impl Visitor for Finder {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expression: &Expr) -> std::ops::ControlFlow<()> {
+            use datafusion::sql::sqlparser::ast::BinaryOperator;
+            let is_quotient = match expression {
+                Expr::BinaryOp { op: BinaryOperator::Divide | BinaryOperator::PGExp, .. } => true,
+                Expr::Function(function) => {
+                    let name = function.name.0.last().map(ToString::to_string).unwrap_or_default().to_lowercase();
+                    let name = name.trim_matches('"');
+                    OF_QUOTIENTS.contains(&name) || name.starts_with("regr_")
+                }
+                _ => false,
+            };
+            self.0 |= is_quotient;
+            std::ops::ControlFlow::Continue(())
+        }
+    }
+    let mut finder = Finder(false);
+    // It never breaks off.
+    let _ = statement.visit(&mut finder);
+    finder.0
 }
 
 /// The SELECT whose names are the columns'.

@@ -90,6 +90,18 @@ impl ReadOnlySql {
         &self.statement
     }
 
+    /// What `look` makes of the statement as it was written, before names, special forms and windows were settled. Parsed anew, on a stack that is
+    /// deep enough for whatever was parsed once.
+    pub(super) fn as_written<T>(&self, look: impl FnOnce(&Statement) -> T) -> Option<T> {
+        let tokens = Tokenizer::new(&PostgreSqlDialect {}, &self.text).tokenize_with_location().ok()?;
+        let depth = tokens.len().max(SHORT_TOKENS) * STACK_BYTES_PER_TOKEN;
+        stacker::grow(depth, || {
+            let parser = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(NESTING_MAX);
+            let statement = parser.with_tokens_with_locations(spelled_out(tokens)).parse_statements().ok()?.pop()?;
+            Some(look(&statement))
+        })
+    }
+
     /// The distinct parameters, in the order of their first use.
     #[must_use]
     pub fn names(&self) -> &[String] {

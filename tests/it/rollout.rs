@@ -271,6 +271,9 @@ async fn day_one_needs_no_snapshot() {
     Reply::of(server.sql("SELECT 1 AS x")).await.problem(503, "snapshot_pending");
 }
 
+const SECURED: &str = "[rollout]\nenabled = true\nrequire_certificate = false\n[tables]\n\"public.bills\" = { tenant = \"tenant_id\" }\n\
+    \"public.rates\" = { access = \"shared\" }\n";
+
 /// A table under row level security, and a role that it holds for.
 struct Secured {
     folder: TempDir,
@@ -313,10 +316,7 @@ impl Secured {
     fn settings(&self) -> Settings {
         Settings::replica(&self.folder.path().join("store"))
             .queries(&self.folder.path().join("queries"))
-            .config(
-                "[rollout]\nenabled = true\nrequire_certificate = false\n[tables]\n\"public.bills\" = { tenant = \"tenant_id\" }\n\
-                 \"public.rates\" = { access = \"shared\" }\n",
-            )
+            .config(SECURED)
             .env("PILASTER__POSTGRES__URL", &self.url)
     }
 
@@ -400,6 +400,17 @@ async fn a_policy_is_not_believed() {
             "{name}"
         );
     }
+    // What would be refused is said before anybody asks.
+    let secured = Secured::new("two_sides_checked", "");
+    let config = secured.folder.path().join("check.toml");
+    std::fs::write(&config, SECURED).unwrap();
+    let mut check = crate::support_server::pilaster(&["check", "--config"]);
+    check.arg(&config).arg("--store").arg(secured.folder.path().join("store"));
+    check.arg("--queries").arg(secured.folder.path().join("queries"));
+    check.env("PILASTER__POSTGRES__URL", &secured.url).env("PILASTER__ROLLOUT__POSTGRES_URL", &secured.tenants_url);
+    let shown = run(&mut check);
+    let lines: Vec<&str> = shown.lines().filter(|line| line.contains("tenants are not routed")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("d/total") && lines[0].contains("does not hold"), "{shown}");
     // Without a role of their own, tenants go where the query limits itself.
     let secured = Secured::new("two_sides_alone", POLICY);
     let server = secured.settings().start();
@@ -580,4 +591,40 @@ async fn flags_are_flipped_under_load() {
         asked > 100 && on_engine > asked / 10 && on_engine < asked - asked / 10,
         "{on_engine} of {asked} on the engine"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_system_says_where_a_query_runs() {
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    let demo = Demo::shared();
+    let server = two_sides(&demo).env("PILASTER__ROLLOUT__FLAG_SECRET", SECRET).start();
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    let flag = |claims: Value| {
+        let ends = chrono::Utc::now().timestamp() + 60;
+        let mut all = json!({ "aud": "pilaster-route", "exp": ends });
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        jsonwebtoken::encode(&jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256), &all, &key).unwrap()
+    };
+    let ask = async |flag: &str| {
+        let asked = server.get(MRR).header("Pilaster-Tenant", "7").header("Pilaster-Route", flag);
+        Reply::of(asked).await
+    };
+    // What is in memory by then is no shortcut around it.
+    for _ in 0..3 {
+        Reply::of(server.get(MRR).header("Pilaster-Tenant", "7")).await.ok();
+    }
+    let check = async |claims: Value, expect: &str| {
+        let reply = ask(&flag(claims.clone())).await.ok();
+        assert_eq!(reply.header("pilaster-route"), expect, "{claims}");
+    };
+    check(json!({ "route": "postgres" }), "postgres").await;
+    check(json!({ "route": "shadow", "query": "revenue/*", "tenant": "7" }), "shadow").await;
+    check(json!({ "route": "postgres", "query": "usage/*" }), "engine").await;
+    switch(&server, "postgres").await;
+    check(json!({ "route": "engine" }), "postgres").await;
+    switch(&server, "routes").await;
+    ask(&flag(json!({ "route": "engine", "tenant": "8" }))).await.problem(400, "invalid_request");
+    ask("engine").await.problem(400, "invalid_request");
+    let without = two_sides(&demo).start();
+    Reply::of(without.get(MRR).header("Pilaster-Route", "engine")).await.problem(400, "invalid_request");
 }
