@@ -72,7 +72,7 @@ pub fn html(benchmark: &Benchmark) -> String {
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1100px;padding:0 1rem;color:#1c2733;background:#fff}\
     h1{font-size:1.5rem}table{border-collapse:collapse;width:100%;font-size:.85rem;margin-top:1.5rem}th,td{padding:.35rem .5rem;text-align:right;\
     border-bottom:1px solid #e3e8ee;font-variant-numeric:tabular-nums}th:first-child,td:first-child{text-align:left}.equal{color:#1c7c3c}.other{color:#b3261e}\
-    svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#1c2733}svg .axis{fill:#66717d}";
+    svg{width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#1c2733}svg .axis{fill:#66717d;font-size:10px}";
 
 /// Bars of medians on a scale of powers of ten, since a hit takes a hundred-thousandth of what a scan does.
 fn plot(benchmark: &Benchmark) -> String {
@@ -125,7 +125,7 @@ fn plot(benchmark: &Benchmark) -> String {
             "<text class=\"axis\" x=\"{}\" y=\"{:.0}\" text-anchor=\"end\">{}</text>",
             LEFT - 10.0,
             top + 34.0,
-            escaped(&cut(&measured.parameters, 48))
+            escaped(&cut(&measured.parameters, 40))
         );
         for (row, (side, colour, of)) in SIDES.iter().enumerate() {
             let Ok(times) = of(measured) else { continue };
@@ -173,8 +173,9 @@ fn summary(benchmark: &Benchmark) -> String {
     };
     let (postgres, warm) = (total(|measured| &measured.postgres), total(|measured| &measured.warm));
     format!(
-        "{mean:.1} times as fast (geometric mean of medians); the sum of medians is cut by {:.0} %, from {} to {} ms; {equal} of {} answers are equal.",
-        100.0 * (1.0 - warm / postgres.max(1e-9)),
+        "{mean:.1} times as fast (geometric mean of medians); the sum of medians {} by {:.0} %, from {} to {} ms; {equal} of {} answers are equal.",
+        if warm <= postgres { "is cut" } else { "grows" },
+        100.0 * (1.0 - warm / postgres.max(1e-9)).abs(),
         digits(postgres),
         digits(warm),
         benchmark.queries.len(),
