@@ -164,7 +164,9 @@ fn check(name: &str, (before, after): (u64, u64), monolith: &Monolith) {
     println!(
         "{name}: {before} answered before all nodes were killed, {after} after, {asked} by the product itself, 0 failed"
     );
-    assert!(before > 100 && after > 20 && asked >= after / 2, "{name}: {before}, {after}, {asked}");
+    assert!(before > 100 && after > 20, "{name}: {before}, {after}");
+    // Not before it must, and then for everybody.
+    assert!(asked >= after / 2 && asked <= after + before / 10, "{name}: {before}, {after}, {asked}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
