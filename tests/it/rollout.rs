@@ -548,6 +548,33 @@ async fn one_side_answers_for_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_too_old_is_not_asked_where_postgres_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let postgres = Postgres::private(&[], "");
+    let url = postgres.database("two_sides_age");
+    postgres.psql("two_sides_age", "CREATE TABLE t (v int4); INSERT INTO t VALUES (1), (2)");
+    let queries = folder.path().join("queries");
+    write_query(&queries, "d/total", "SELECT sum(v) AS total FROM t");
+    let store = folder.path().join("store");
+    take_snapshot(&url, &store);
+    let rollout =
+        "[rollout]\nenabled = true\nrequire_certificate = false\npostgres_ttl = \"0s\"\ndefault = \"engine\"\n";
+    let server = Settings::replica(&store)
+        .queries(&queries)
+        .config(&format!("{rollout}snapshot_age_max = \"15s\"\n"))
+        .env("PILASTER__POSTGRES__URL", &url)
+        .start();
+    let route = async || {
+        let reply = Reply::of(server.get("/v1/queries/d/total")).await.ok();
+        reply.header("pilaster-route").to_owned()
+    };
+    assert_eq!(route().await, "engine");
+    eventually("the snapshot is too old", Duration::from_secs(40), || async { route().await == "postgres" }).await;
+    drop(postgres);
+    assert_eq!(route().await, "engine; fallback", "an old answer is better than none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flags_are_flipped_under_load() {
     let demo = Demo::shared();
     let store = tempfile::tempdir().unwrap();
