@@ -7,7 +7,7 @@ use futures::{FutureExt, StreamExt};
 
 use super::{
     Bound, NamedQuery, RawParameters, Registration, Reserved, Service, cancelled,
-    fallback::{is_engines_fault, is_postgres_fault, neither},
+    fallback::{is_fault_of, neither},
     key, not_for_tenants,
     postgres_route::{Asking, Question},
     request::{Body, CacheOutcome, Pin, Provenance, Reply, Request, Target},
@@ -104,9 +104,13 @@ impl Service {
         }
         // What the second says of the request itself is what there is to say; else neither could.
         if let (Err(second), Some((first, error))) = (&outcome, &resolved.failed)
-            && (is_engines_fault(second.code()) || is_postgres_fault(second.code()))
+            && is_fault_of(side, second.code())
         {
             outcome = Err(neither((*first, error), second));
+        }
+        if let Ok(reply) = &outcome {
+            self.remember(&resolved, reply);
+            self.shadow(&resolved, reply);
         }
         if let Err(error) = &outcome
             && let Some(reply) = self.stale(&resolved.asked, error).await
@@ -114,10 +118,6 @@ impl Service {
             outcome = Ok(reply);
         }
         resolved.asked.count(side, &outcome);
-        if let Ok(reply) = &outcome {
-            self.remember(&resolved, reply);
-            self.shadow(&resolved, reply);
-        }
         outcome
     }
 
@@ -127,7 +127,7 @@ impl Service {
         if asked.decision.because == Because::Asked {
             return;
         }
-        let failed = error.is_some_and(|error| is_engines_fault(error.code()));
+        let failed = error.is_some_and(|error| is_fault_of(side, error.code()));
         let path = query.path();
         if let Some((reason, detail)) = rollouts.windows.note(&path, Instant::now(), asked.started.elapsed(), failed) {
             let service = self.clone();
@@ -147,14 +147,13 @@ impl Service {
             Route::Engine => options.engine_percent,
             Route::Postgres => 0,
         };
-        let is_plain = resolved.failed.is_none() && reply.provenance.stale.is_none();
         let answer = match (&reply.body, side) {
             (Body::Entry(answer), _) => Some(Arc::clone(answer)),
             // Postgres is asked again; what the engine has streamed is gone.
             (Body::Stream { .. }, Side::Postgres) => None,
             (Body::Stream { .. }, Side::Engine) => return,
         };
-        if !is_plain || percent == 0 {
+        if resolved.failed.is_some() || percent == 0 {
             return;
         }
         let engine = match &resolved.way {

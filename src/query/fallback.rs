@@ -26,14 +26,15 @@ pub(super) struct Last {
 impl Service {
     /// The other side, where it was this one that failed and not the request, and where it may answer.
     pub(super) async fn other_way(&self, asked: &Asked, failed: Side, error: &Error) -> Option<Way> {
+        if !is_fault_of(failed, error.code()) {
+            return None;
+        }
         let is_named = matches!(asked.statement, Statement::Named(..));
         let other = match failed {
             Side::Engine if is_named && self.has_postgres() && asked.decision.because != Because::Asked => {
-                is_engines_fault(error.code()).then_some(Side::Postgres)?
+                Side::Postgres
             }
-            Side::Postgres if asked.decision.allows_engine() => {
-                is_postgres_fault(error.code()).then_some(Side::Engine)?
-            }
+            Side::Postgres if asked.decision.allows_engine() => Side::Engine,
             _ => return None,
         };
         let (query, request_id) = (asked.label().map(|query| query.path()), &asked.request.id);
@@ -121,23 +122,22 @@ fn identity(asked: &Asked) -> Option<[u8; 32]> {
     Some(*hasher.finalize().as_bytes())
 }
 
-/// Whether Postgres may well answer what the engine answered with this: the engine, its memory or its snapshot are at fault, or it does not
-/// speak enough of Postgres. A value that is wrong is wrong there too, and where time is up it is up.
-pub(super) fn is_engines_fault(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Internal
-            | Code::CorruptStore
-            | Code::Unavailable
-            | Code::SnapshotPending
-            | Code::SnapshotNotFound
-            | Code::UnsupportedSql
-            | Code::InvalidSql
-            | Code::OutOfMemory
-    )
-}
-
-/// Whether Postgres is at fault. Where it is busy, or a tenant may not be routed there, it is not.
-pub(super) fn is_postgres_fault(code: Code) -> bool {
-    matches!(code, Code::Internal | Code::Unavailable)
+/// Whether an error is that of the side that gave it, so that the other may well answer.
+///
+/// Of the engine: itself, its memory or its snapshot, and that it does not speak enough of Postgres. Where Postgres is busy, or a tenant may not
+/// be routed there, it is not at fault. A value that is wrong is wrong on either side, and where time is up it is up.
+pub(super) fn is_fault_of(side: Side, code: Code) -> bool {
+    match (side, code) {
+        (_, Code::Internal | Code::Unavailable) => true,
+        (Side::Postgres, _) => false,
+        (Side::Engine, code) => matches!(
+            code,
+            Code::CorruptStore
+                | Code::SnapshotPending
+                | Code::SnapshotNotFound
+                | Code::UnsupportedSql
+                | Code::InvalidSql
+                | Code::OutOfMemory
+        ),
+    }
 }

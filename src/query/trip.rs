@@ -16,8 +16,10 @@ impl Service {
         let Some(rollouts) = &self.0.rollouts else { return };
         let Ok(default) = self.rollout_default() else { return };
         let hold = Hold::new(reason, detail.clone(), Utc::now());
-        let why = format!("by itself: {detail}");
-        match rollouts.change(Edit::Hold(query.to_owned(), hold, default), SELF, &why).await {
+        match rollouts
+            .change(Edit::Hold(query.to_owned(), hold, default), SELF, "by itself: the reason is with the hold")
+            .await
+        {
             Ok((_, true)) => {
                 telemetry::tripped(reason.name());
                 self.alert(query, reason, &detail, false);
