@@ -12,7 +12,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use serde_json::{Map, Value};
 
 use super::{Bound, NamedQuery, RawParameters, Reserved, Service, postgres_route::Asking};
@@ -21,6 +21,7 @@ use crate::{
     cache::BatchStream,
     engine::{Engine, PlanContext, Sight, TablePolicy},
     error::{Code, Error, Result},
+    postgres::quote_ident,
     rollout::{
         Answer, Case, Certificate, Edit, Findings, Hold, HoldReason, Outcome, Promise, QueryFindings, Rollout, compare,
     },
@@ -139,37 +140,24 @@ impl Service {
     ) -> Result<Vec<QueryFindings>> {
         let queries: Vec<Arc<NamedQuery>> = self.0.library.catalog().queries.values().cloned().collect();
         let tenants = self.largest_tenants(engine, options.tenants, deadline).await;
-        let mut asks: Vec<Ask> = Vec::new();
-        // Everything once before anything twice, so that a budget that ends early has seen each query.
+        let mut asks: Vec<(usize, Ask)> = Vec::new();
         for (index, query) in queries.iter().enumerate() {
             let scopes = std::iter::once(Scope::All).chain(tenants.iter().cloned().map(Scope::Tenant));
-            for scope in scopes {
-                for parameters in self.known_parameters(query) {
-                    asks.push(Ask { query: Arc::clone(query), index, parameters, scope: scope.clone() });
-                }
-            }
+            let sets = self.known_parameters(query);
+            let ways = scopes.flat_map(|scope| sets.iter().map(move |set| (scope.clone(), set.clone())));
+            asks.extend(
+                ways.enumerate().map(|(turn, (scope, parameters))| {
+                    (turn, Ask { query: Arc::clone(query), index, parameters, scope })
+                }),
+            );
         }
-        let mut seen = vec![0_usize; queries.len()];
-        let mut turns: Vec<usize> = asks
-            .iter()
-            .map(|ask| {
-                seen[ask.index] += 1;
-                seen[ask.index]
-            })
-            .collect();
-        let mut order: Vec<usize> = (0..asks.len()).collect();
-        order.sort_by_key(|place| turns[*place]);
-        turns.clear();
-        let mut asks: Vec<Option<Ask>> = asks.into_iter().map(Some).collect();
-        let asked = order.into_iter().filter_map(|place| asks[place].take());
-        let cases: Vec<(usize, Option<Case>)> = futures::stream::iter(asked)
-            .map(|ask| async move {
-                let index = ask.index;
-                Ok::<_, Error>((index, self.case(engine, snapshot, ask, deadline).await))
-            })
+        // Everything once before anything twice, so that a budget that ends early has seen each query.
+        asks.sort_by_key(|(turn, _)| *turn);
+        let cases: Vec<(usize, Option<Case>)> = futures::stream::iter(asks)
+            .map(|(_, ask)| async move { (ask.index, self.case(engine, snapshot, ask, deadline).await) })
             .buffer_unordered(options.connections)
-            .try_collect()
-            .await?;
+            .collect()
+            .await;
         let mut of_query: Vec<Vec<Case>> = queries.iter().map(|_| Vec::new()).collect();
         for (index, case) in cases {
             of_query[index].extend(case);
@@ -209,12 +197,11 @@ impl Service {
         let tables = engine.manifest().tables.iter().filter(of_tenants);
         let Some(table) = tables.max_by_key(|table| table.row_count).filter(|_| count > 0) else { return Vec::new() };
         let Some(TablePolicy::Tenant(column)) = policies.get(&table.name) else { return Vec::new() };
-        let quote = |name: &str| -> String { format!("\"{}\"", name.replace('"', "\"\"")) };
-        let column: &str = &quote(column);
+        let column = quote_ident(column);
         let sql = format!(
             "SELECT CAST({column} AS text) AS tenant FROM {}.{} WHERE {column} IS NOT NULL GROUP BY {column} ORDER BY count(*) DESC, {column}",
-            quote(&table.name.schema),
-            quote(&table.name.table)
+            quote_ident(&table.name.schema),
+            quote_ident(&table.name.table)
         );
         let found = async {
             let sql = crate::sql::ReadOnlySql::parse(&sql, self.0.limits.statement)?;

@@ -3,10 +3,10 @@
 //! Owns: [`ShownOrder`], and which statements have quotients. For whoever compares two answers of one statement.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, Value, Visit, Visitor,
+    Expr, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, Value, Visit, Visitor,
 };
 
-use super::ReadOnlySql;
+use super::{ReadOnlySql, labels::folded};
 
 /// The order of a statement's rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -165,10 +165,6 @@ fn place_of(key: &Expr, select: Option<&Select>) -> Option<OrderKey> {
             _ => false,
         })
         .map(OrderKey::Place)
-}
-
-fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use std::{
 };
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Query, Select, SetExpr, TableFactor,
+    BinaryOperator, Expr, JoinConstraint, JoinOperator, ObjectName, Query, Select, SetExpr, TableFactor,
     TableWithJoins, Value, Visit, Visitor,
 };
 
-use super::ReadOnlySql;
+use super::{ReadOnlySql, labels::folded};
 
 /// A place where a statement reads a table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -254,11 +254,6 @@ impl<'a> Scope<'a> {
             _ => false,
         }
     }
-}
-
-/// As Postgres reads a name: in lower case, unless it is quoted.
-fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 fn parts(name: &ObjectName) -> (Option<String>, String) {

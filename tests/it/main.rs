@@ -27,6 +27,7 @@ mod postgres_inspect;
 mod postgres_speed;
 mod postgres_types;
 mod rollout;
+mod rollout_tenants;
 mod rollout_trip;
 mod sandbox;
 mod slt;

@@ -248,6 +248,11 @@ async fn where_nobody_can_answer_it_is_said_or_the_last_answer_is_given() {
     let reply = Reply::of(server.get("/v1/queries/d/total")).await.ok();
     assert_eq!((reply.header("pilaster-route"), &reply.json()["data"][0]["total"]), ("postgres; stale", &json!(5050)));
     assert!(reply.header("age").parse::<u64>().unwrap() < 60, "{}", reply.header("age"));
+    // It grows older, and is there still.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let again = Reply::of(server.get("/v1/queries/d/total")).await.ok();
+    assert_eq!(again.header("pilaster-route"), "postgres; stale");
+    assert!(again.header("age").parse::<u64>().unwrap() > reply.header("age").parse::<u64>().unwrap());
     let reply = Reply::of(strict.get("/v1/queries/d/total")).await;
     let problem = reply.problem(503, "unavailable");
     assert_eq!(problem["message"], "neither PostgreSQL nor the engine can answer now", "{problem}");
