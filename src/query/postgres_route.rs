@@ -254,17 +254,11 @@ impl PostgresRoute {
         })
     }
 
-    /// A table named alone is the one of which something is said, in the order of the search path.
+    /// A table named alone is in the first schema of the search path, or it is none that something is said of: in which of several it is, Postgres
+    /// finds out anew each time, and what is said of one says nothing of the others.
     fn resolved(&self, used: &TableUse) -> TableName {
-        if let Some(schema) = &used.schema {
-            return TableName::new(schema, &used.table);
-        }
-        let path = &self.0.options.search_path;
-        let mut names = path.iter().map(|schema| TableName::new(schema, &used.table));
-        names.find(|name| self.0.options.policies.get(name).is_some()).unwrap_or_else(|| {
-            let first = path.first().map_or("public", String::as_str);
-            TableName::new(first, &used.table)
-        })
+        let first = self.0.options.search_path.first().map_or("public", String::as_str);
+        TableName::new(used.schema.as_deref().unwrap_or(first), &used.table)
     }
 }
 

@@ -194,11 +194,8 @@ pub(super) async fn set(
     Path((dashboard, name)): Path<(String, String)>,
     body: Bytes,
 ) -> Answer<(Extension<Acted>, Json<QueryView>)> {
-    let query = app.service.library().get(&dashboard, &name)?;
     let (rule, why) = wanted_rule(&body)?;
-    let rollout = app.service.change_rollout(Edit::Query(query.path(), rule), principal.name(), &why).await?;
-    let default = app.service.rollout_default()?;
-    Ok((acted(&rollout), Json(query_of(&app, &query, &rollout, &default))))
+    changed_query(&app, &principal, &dashboard, &name, &why, |query| Edit::Query(query, rule)).await
 }
 
 /// Gives one query the default again.
@@ -213,10 +210,7 @@ pub(super) async fn forget(
     Path((dashboard, name)): Path<(String, String)>,
     why: Reason,
 ) -> Answer<(Extension<Acted>, Json<QueryView>)> {
-    let query = app.service.library().get(&dashboard, &name)?;
-    let rollout = app.service.change_rollout(Edit::Forget(query.path()), principal.name(), &why.0.why).await?;
-    let default = app.service.rollout_default()?;
-    Ok((acted(&rollout), Json(query_of(&app, &query, &rollout, &default))))
+    changed_query(&app, &principal, &dashboard, &name, &why.0.why, Edit::Forget).await
 }
 
 /// Says that somebody has seen why a query is held, who is not told again. It stays held.
@@ -231,11 +225,8 @@ pub(super) async fn acknowledge(
     Path((dashboard, name)): Path<(String, String)>,
     body: Bytes,
 ) -> Answer<(Extension<Acted>, Json<QueryView>)> {
-    let query = app.service.library().get(&dashboard, &name)?;
     let why: Why = json(&body, "{\"why\": \"we look into it\"}")?;
-    let rollout = app.service.change_rollout(Edit::Acknowledge(query.path()), principal.name(), &why.why).await?;
-    let default = app.service.rollout_default()?;
-    Ok((acted(&rollout), Json(query_of(&app, &query, &rollout, &default))))
+    changed_query(&app, &principal, &dashboard, &name, &why.why, Edit::Acknowledge).await
 }
 
 /// Says where queries run of which nothing is said.
@@ -292,6 +283,21 @@ pub(super) async fn certificate(State(app): State<App>, Path(version): Path<u64>
     let version = SnapshotVersion::new(version)
         .ok_or_else(|| Error::new(Code::SnapshotNotFound, "snapshots are counted from 1"))?;
     Ok(Json(app.service.certificate(version).await?))
+}
+
+/// Changes what is said of one query, and shows it.
+async fn changed_query(
+    app: &App,
+    principal: &Principal,
+    dashboard: &str,
+    name: &str,
+    why: &str,
+    edit: impl FnOnce(String) -> Edit,
+) -> Answer<(Extension<Acted>, Json<QueryView>)> {
+    let query = app.service.library().get(dashboard, name)?;
+    let rollout = app.service.change_rollout(edit(query.path()), principal.name(), why).await?;
+    let default = app.service.rollout_default()?;
+    Ok((acted(&rollout), Json(query_of(app, &query, &rollout, &default))))
 }
 
 fn wanted_rule(body: &[u8]) -> Result<(Rule, String)> {
