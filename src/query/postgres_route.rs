@@ -33,6 +33,9 @@ use proof::Proofs;
 const OUTPUT_SETTINGS: [(&str, &str); 4] =
     [("DateStyle", "ISO, MDY"), ("IntervalStyle", "postgres"), ("extra_float_digits", "1"), ("bytea_output", "hex")];
 
+/// Queries whose tables are remembered.
+const QUERIES_MAX: u64 = 1_024;
+
 /// What the way is made of.
 #[derive(Debug)]
 pub struct PostgresRouteOptions {
@@ -63,6 +66,8 @@ struct Inner {
     /// As the server reads it.
     search_path: String,
     proofs: Proofs,
+    /// What tables queries name, by their fingerprints: a statement is not looked through for each request.
+    tables: moka::sync::Cache<String, Arc<Vec<TableUse>>>,
 }
 
 /// A statement for Postgres, with all that its answer depends on.
@@ -98,7 +103,8 @@ impl PostgresRoute {
     #[must_use]
     pub fn new(options: PostgresRouteOptions) -> Self {
         let quoted: Vec<String> = options.search_path.iter().map(|schema| quote_ident(schema)).collect();
-        Self(Arc::new(Inner { search_path: quoted.join(", "), proofs: Proofs::default(), options }))
+        let (proofs, tables) = (Proofs::default(), moka::sync::Cache::new(QUERIES_MAX));
+        Self(Arc::new(Inner { search_path: quoted.join(", "), proofs, tables, options }))
     }
 
     /// Understands a named query for Postgres, without asking it.
@@ -212,8 +218,8 @@ impl PostgresRoute {
     async fn pool_for_tenants(&self, query: &NamedQuery, deadline: Instant) -> Result<&Pool> {
         let options = &self.0.options;
         let mut unlimited = Vec::new();
-        for used in self.tables_used(query) {
-            let name = self.resolved(&used);
+        for used in self.tables_used(query).iter() {
+            let name = self.resolved(used);
             match options.policies.get(&name) {
                 Some(TablePolicy::Shared) => {}
                 Some(TablePolicy::Tenant(column)) if !used.is_bound => unlimited.push((name, column.clone())),
@@ -244,14 +250,16 @@ impl PostgresRoute {
         Ok(pool)
     }
 
-    fn tables_used(&self, query: &NamedQuery) -> Vec<TableUse> {
-        query.for_postgres().tables_used(|schema, table| {
+    fn tables_used(&self, query: &NamedQuery) -> Arc<Vec<TableUse>> {
+        let tenant_column = |schema: Option<&str>, table: &str| {
             let name = TableUse { schema: schema.map(str::to_owned), table: table.to_owned(), is_bound: false };
             match self.0.options.policies.get(&self.resolved(&name)) {
                 Some(TablePolicy::Tenant(column)) => Some(column.clone()),
                 _ => None,
             }
-        })
+        };
+        let look = || Arc::new(query.for_postgres().tables_used(tenant_column));
+        self.0.tables.get_with_by_ref(&query.fingerprint, look)
     }
 
     /// A table named alone is in the first schema of the search path, or it is none that something is said of: in which of several it is, Postgres

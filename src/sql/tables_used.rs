@@ -4,7 +4,7 @@
 //! one is. Must not know: which tables there are.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     ops::{ControlFlow, Range},
 };
 
@@ -32,11 +32,17 @@ impl ReadOnlySql {
     /// column holds its tenant, if one does.
     pub fn tables_used(&self, tenant_column: impl Fn(Option<&str>, &str) -> Option<String>) -> Vec<TableUse> {
         let tenant = self.names().iter().position(|name| name == "tenant").map(|index| format!("${}", index + 1));
-        let mut finder =
-            Finder { tenant_column: &tenant_column, tenant, uses: Vec::new(), own: BTreeSet::new(), named: Vec::new() };
+        let mut finder = Finder {
+            tenant_column: &tenant_column,
+            tenant,
+            uses: Vec::new(),
+            own: Vec::new(),
+            within: HashMap::new(),
+            named: Vec::new(),
+        };
         // It never breaks off.
         let _ = self.statement().visit(&mut finder);
-        let Finder { mut uses, own, named, .. } = finder;
+        let Finder { mut uses, named, .. } = finder;
         // A place that no SELECT accounts for is not limited.
         for (schema, table) in &named {
             let places = named.iter().filter(|named| (&named.0, &named.1) == (schema, table)).count();
@@ -45,13 +51,6 @@ impl ReadOnlySql {
                 uses.push(TableUse { schema: schema.clone(), table: table.clone(), is_bound: false });
             }
         }
-        // A name that is both a table's and the statement's own may mean either.
-        uses.retain_mut(|used| {
-            let is_own = used.schema.is_none() && own.contains(&used.table);
-            let is_known = is_own && tenant_column(None, &used.table).is_some();
-            used.is_bound &= !is_known;
-            !is_own || is_known
-        });
         uses.sort();
         uses.dedup();
         uses
@@ -63,8 +62,10 @@ struct Finder<'a, F> {
     /// `$1`, or whatever its number is.
     tenant: Option<String>,
     uses: Vec<TableUse>,
-    /// Names of the statement's own WITH queries.
-    own: BTreeSet<String>,
+    /// For each query that is being looked at, the names of WITH queries that are seen in it.
+    own: Vec<BTreeSet<String>>,
+    /// The same, for each WITH query that is still to come, by where it is.
+    within: HashMap<usize, BTreeSet<String>>,
     /// Every name where a table can stand.
     named: Vec<(Option<String>, String)>,
 }
@@ -73,22 +74,51 @@ impl<F: Fn(Option<&str>, &str) -> Option<String>> Visitor for Finder<'_, F> {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        for own in query.with.iter().flat_map(|with| &with.cte_tables) {
-            self.own.insert(folded(&own.alias.name));
+        let outside = self.within.remove(&place(query)).or_else(|| self.own.last().cloned());
+        let mut own = outside.unwrap_or_default();
+        if let Some(with) = &query.with {
+            let names = || with.cte_tables.iter().map(|table| folded(&table.alias.name));
+            if with.recursive {
+                own.extend(names());
+            }
+            // Each sees those before it; under its own name it finds the table of that name.
+            for (table, name) in with.cte_tables.iter().zip(names()) {
+                self.within.insert(place(&table.query), own.clone());
+                own.insert(name);
+            }
         }
+        self.own.push(own);
         self.body(&query.body);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.own.pop();
         ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         if let TableFactor::Table { name, args: None, .. } = factor {
-            self.named.push(parts(name));
+            let (schema, table) = parts(name);
+            if !self.is_own(schema.as_deref(), &table) {
+                self.named.push((schema, table));
+            }
         }
         ControlFlow::Continue(())
     }
 }
 
+/// Where a query is, as long as its statement is looked at.
+fn place(query: &Query) -> usize {
+    std::ptr::from_ref(query).addr()
+}
+
 impl<F: Fn(Option<&str>, &str) -> Option<String>> Finder<'_, F> {
+    /// Whether a name means a WITH query here, and no table.
+    fn is_own(&self, schema: Option<&str>, name: &str) -> bool {
+        schema.is_none() && self.own.last().is_some_and(|own| own.contains(name))
+    }
+
     /// Queries within are visited by themselves.
     fn body(&mut self, body: &SetExpr) {
         match body {
@@ -148,12 +178,14 @@ impl<F: Fn(Option<&str>, &str) -> Option<String>> Finder<'_, F> {
         match factor {
             TableFactor::Table { name, alias, args: None, .. } => {
                 let (schema, table) = parts(name);
-                let tenant_column = (self.tenant_column)(schema.as_deref(), &table);
+                let is_own = self.is_own(schema.as_deref(), &table);
+                let tenant_column = (self.tenant_column)(schema.as_deref(), &table).filter(|_| !is_own);
                 // Columns that an alias renames are not looked into.
                 let renames = alias.as_ref().is_some_and(|alias| !alias.columns.is_empty());
                 let name = alias.as_ref().map_or_else(|| table.clone(), |alias| folded(&alias.name));
                 let tenant_column = tenant_column.filter(|_| !renames);
-                scope.relations.push(Relation { name, table: Some((schema, table)), tenant_column, is_bound: false });
+                let table = (!is_own).then_some((schema, table));
+                scope.relations.push(Relation { name, table, tenant_column, is_bound: false });
             }
             TableFactor::NestedJoin { table_with_joins, alias: None } => self.joined(table_with_joins, scope),
             other => {
@@ -307,6 +339,9 @@ mod tests {
         );
         check("SELECT x FROM a WHERE ($tenant IS NULL OR a.tenant_id = $tenant) AND x > 1", "a+");
         check("SELECT x FROM a WHERE a.tenant_id = $tenant OR ($tenant IS NULL)", "a+");
+        check("WITH a AS (SELECT 1 AS x) SELECT x FROM a", "");
+        check("WITH a AS (SELECT x FROM a WHERE tenant_id = $tenant) SELECT x FROM a", "a+");
+        check("WITH RECURSIVE r AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM r WHERE x < 3) SELECT x FROM r", "");
         check("SELECT x FROM generate_series(1, 3) AS g (x)", "");
     }
 
@@ -331,7 +366,10 @@ mod tests {
         check("SELECT x FROM a WHERE a.tenant_id = $tenant UNION ALL SELECT x FROM a", "a- a+");
         check("SELECT x FROM a WHERE tenant_id = $tenant AND EXISTS (SELECT 1 FROM b WHERE b.id = a.id)", "a+ b-");
         check("SELECT x FROM a WHERE tenant_id = $tenant AND x IN (TABLE b)", "a+ b-");
-        check("WITH a AS (SELECT 1 AS x) SELECT x FROM a WHERE tenant_id = $tenant", "a-");
+        check("WITH s AS (SELECT x FROM s) SELECT x FROM s", "s-");
+        check("SELECT x FROM s WHERE EXISTS (WITH s AS (SELECT 1 AS x) SELECT x FROM s)", "s-");
+        check("WITH w AS (SELECT x FROM v), v AS (SELECT 1 AS x) SELECT w.x FROM w, v", "v-");
+        check("WITH w AS (WITH s AS (SELECT 1 AS x) SELECT x FROM s) SELECT w.x FROM w, s", "s-");
         check("SELECT x FROM other.a WHERE tenant_id = $tenant", "a-");
     }
 }
